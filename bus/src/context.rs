@@ -1,0 +1,405 @@
+//! What a worker holds: its connection, its name, its counters and the order to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::message::PublishMessage;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::connect::{self, NatsConfig};
+use crate::error::{Error, Result};
+use crate::plan::{self, Plan, Scope};
+use crate::topology::{EPOCH_KEY, StreamsConfig, Topology};
+
+/// How long JetStream may take to acknowledge one message.
+pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A worker's place on the bus. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: async_nats::Client,
+    jetstream: jetstream::Context,
+    worker: String,
+    instance: String,
+    streams: StreamsConfig,
+    counters: Counters,
+    trouble: Mutex<Option<String>>,
+    shutdown: CancellationToken,
+}
+
+/// What a worker has done since it started. All counts are messages unless named otherwise.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Delivered to it.
+    pub received: AtomicU64,
+    /// Acknowledged.
+    pub acked: AtomicU64,
+    /// Sent back for another attempt.
+    pub retried: AtomicU64,
+    /// Ended as dead letters (whole messages and single items).
+    pub dead: AtomicU64,
+    /// Published.
+    pub published: AtomicU64,
+    /// Events in what it published or stored.
+    pub events: AtomicU64,
+    /// Messages of its input that wait behind the newest delivered one.
+    pub backlog: AtomicU64,
+}
+
+/// A stream's figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamState {
+    /// The ULID in its metadata.
+    pub epoch: String,
+    /// The lowest sequence it still holds (last + 1 when empty).
+    pub first_sequence: u64,
+    /// The highest sequence it ever gave.
+    pub last_sequence: u64,
+    /// Held now.
+    pub messages: u64,
+    /// Held now.
+    pub bytes: u64,
+}
+
+/// A durable's figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurableState {
+    /// All stream sequences up to it are acknowledged.
+    pub ack_floor: u64,
+    /// Delivered, not acknowledged.
+    pub ack_pending: u64,
+    /// Not delivered yet.
+    pub pending: u64,
+}
+
+/// Where an acknowledged message ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The stream.
+    pub stream: String,
+    /// Its sequence there.
+    pub sequence: u64,
+    /// Already there under the same `Nats-Msg-Id`.
+    pub duplicate: bool,
+}
+
+impl Context {
+    /// Connects a worker under its name.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, is too old, or runs without JetStream.
+    pub async fn connect(
+        nats: &NatsConfig,
+        streams: &StreamsConfig,
+        worker: &str,
+        shutdown: CancellationToken,
+    ) -> Result<Self> {
+        let client = connect::connect(nats, worker).await?;
+        let jetstream = jetstream::ContextBuilder::new()
+            .timeout(ACK_TIMEOUT)
+            .ack_timeout(ACK_TIMEOUT)
+            .max_ack_inflight(50_000)
+            .backpressure_on_inflight(true)
+            .build(client.clone());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                client,
+                jetstream,
+                worker: worker.to_owned(),
+                instance: ulid::Ulid::generate().to_string(),
+                streams: streams.clone(),
+                counters: Counters::default(),
+                trouble: Mutex::new(None),
+                shutdown,
+            }),
+        })
+    }
+
+    pub(crate) fn client(&self) -> &async_nats::Client {
+        &self.inner.client
+    }
+
+    pub(crate) fn jetstream(&self) -> &jetstream::Context {
+        &self.inner.jetstream
+    }
+
+    /// The worker's name.
+    #[must_use]
+    pub fn worker(&self) -> &str {
+        &self.inner.worker
+    }
+
+    /// This copy of the worker: a ULID.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.inner.instance
+    }
+
+    /// What it has done.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    /// Cancelled when the process is to end.
+    #[must_use]
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.inner.shutdown
+    }
+
+    /// What hinders the worker now, for health and heartbeat. `None`: nothing.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// What hinders the worker now.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.inner
+            .trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The largest message the server takes, headers included.
+    #[must_use]
+    pub fn max_payload_bytes(&self) -> usize {
+        self.inner.client.server_info().max_payload
+    }
+
+    /// Where it is connected: `host:port`, and the server's version.
+    #[must_use]
+    pub fn server(&self) -> (String, String) {
+        let info = self.inner.client.server_info();
+        (format!("{}:{}", info.host, info.port), info.version)
+    }
+
+    /// Sizes and copies of the streams.
+    #[must_use]
+    pub fn streams_config(&self) -> &StreamsConfig {
+        &self.inner.streams
+    }
+
+    fn topology(&self) -> Topology {
+        Topology::new(&self.inner.streams, self.max_payload_bytes())
+    }
+
+    /// Compares the server with the topology.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn plan(&self) -> Result<Plan> {
+        plan::plan(self.jetstream(), &self.topology()).await
+    }
+
+    /// Carries out a plan.
+    ///
+    /// # Errors
+    /// When the server refuses a change.
+    pub async fn apply(&self, plan: &Plan, scope: Scope) -> Result<()> {
+        plan::apply(self.jetstream(), &self.topology(), plan, scope).await
+    }
+
+    /// Creates what is missing and refuses a server on which messages could be lost.
+    ///
+    /// # Errors
+    /// [`Error::UnsafeDrift`], or the server's refusal.
+    pub async fn ensure_topology(&self) -> Result<()> {
+        let plan = self.plan().await?;
+        if let Some(error) = plan.unsafe_drift() {
+            return Err(error);
+        }
+        for change in &plan.changes {
+            tracing::debug!(worker = self.worker(), object = change.object, action = ?change.action, "topology");
+        }
+        self.apply(&plan, Scope::Missing).await
+    }
+
+    /// A stream's figures.
+    ///
+    /// # Errors
+    /// When it does not exist or the server does not answer.
+    pub async fn stream_state(&self, name: &str) -> Result<StreamState> {
+        let stream = self
+            .jetstream()
+            .get_stream(name)
+            .await
+            .map_err(|error| Error::jetstream(format!("looking up stream {name}"), error))?;
+        let info = stream.cached_info();
+        Ok(StreamState {
+            epoch: info.config.metadata.get(EPOCH_KEY).cloned().unwrap_or_default(),
+            first_sequence: info.state.first_sequence,
+            last_sequence: info.state.last_sequence,
+            messages: info.state.messages,
+            bytes: info.state.bytes,
+        })
+    }
+
+    /// A durable's figures.
+    ///
+    /// # Errors
+    /// When it does not exist or the server does not answer.
+    pub async fn durable_state(&self, stream: &str, durable: &str) -> Result<DurableState> {
+        let what = || format!("looking up durable {stream}/{durable}");
+        let handle = self
+            .jetstream()
+            .get_stream_no_info(stream)
+            .await
+            .map_err(|error| Error::jetstream(what(), error))?;
+        let info = handle
+            .consumer_info(durable)
+            .await
+            .map_err(|error| Error::jetstream(what(), error))?;
+        Ok(DurableState {
+            ack_floor: info.ack_floor.stream_sequence,
+            ack_pending: info.num_ack_pending as u64,
+            pending: info.num_pending,
+        })
+    }
+
+    /// Deletes the messages of a stream below a sequence, which the caller knows to be durable elsewhere.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn trim(&self, stream: &str, below_sequence: u64) -> Result<u64> {
+        let what = || format!("trimming {stream} below {below_sequence}");
+        let handle = self
+            .jetstream()
+            .get_stream_no_info(stream)
+            .await
+            .map_err(|error| Error::jetstream(what(), error))?;
+        let purged = handle
+            .purge()
+            .sequence(below_sequence)
+            .await
+            .map_err(|error| Error::jetstream(what(), error))?;
+        Ok(purged.purged)
+    }
+
+    /// The lowest sequence of a stream stored at or after a time (microseconds since 1970); one past
+    /// the last when there is none. A binary search: a few requests.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn sequence_at(&self, state: &StreamState, stream: &str, microseconds: i64) -> Result<u64> {
+        let what = || format!("reading times in {stream}");
+        let handle = self
+            .jetstream()
+            .get_stream_no_info(stream)
+            .await
+            .map_err(|error| Error::jetstream(what(), error))?;
+        let (mut low, mut high) = (state.first_sequence, state.last_sequence + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let message = handle
+                .get_raw_message(middle)
+                .await
+                .map_err(|error| Error::jetstream(what(), error))?;
+            if message.time.unix_timestamp_nanos() / 1000 < i128::from(microseconds) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// Publishes one message into a stream and waits for its acknowledgement.
+    ///
+    /// # Errors
+    /// [`Error::NotAcknowledged`]: the message may or may not be stored.
+    pub async fn publish(&self, subject: &str, payload: Bytes) -> Result<Stored> {
+        self.publish_pipelined(subject, payload, None).await?.wait().await
+    }
+
+    /// Sends one message into a stream; the answer waits in [`PendingAck`].
+    ///
+    /// A message sent again under the same id within the stream's duplicate window is stored once.
+    ///
+    /// # Errors
+    /// When it could not be sent.
+    pub async fn publish_pipelined(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        message_id: Option<&str>,
+    ) -> Result<PendingAck> {
+        let mut message = PublishMessage::build().payload(payload);
+        if let Some(id) = message_id {
+            message = message.message_id(id);
+        }
+        let future = self
+            .jetstream()
+            .send_publish(subject.to_owned(), message)
+            .await
+            .map_err(|error| Error::NotAcknowledged {
+                subject: subject.to_owned(),
+                source: error.into(),
+            })?;
+        Ok(PendingAck {
+            subject: subject.to_owned(),
+            future,
+        })
+    }
+
+    /// Publishes without waiting and without a stream: for live messages nobody must have.
+    ///
+    /// # Errors
+    /// When the connection's buffer is gone.
+    pub async fn publish_live(&self, subject: &str, payload: Bytes) -> Result<()> {
+        self.client()
+            .publish(subject.to_owned(), payload)
+            .await
+            .map_err(|error| Error::NotAcknowledged {
+                subject: subject.to_owned(),
+                source: error.into(),
+            })
+    }
+
+    /// Hands everything sent so far to the server.
+    pub async fn flush(&self) {
+        let flushed = tokio::time::timeout(ACK_TIMEOUT, self.client().flush()).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::debug!(worker = self.worker(), "could not flush the connection");
+        }
+    }
+
+    pub(crate) fn count(&self, counter: impl Fn(&Counters) -> &AtomicU64, by: usize) {
+        counter(&self.inner.counters).fetch_add(by as u64, Relaxed);
+    }
+}
+
+/// The acknowledgement of one published message, still on its way.
+#[derive(Debug)]
+pub struct PendingAck {
+    subject: String,
+    future: jetstream::context::PublishAckFuture,
+}
+
+impl PendingAck {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// [`Error::NotAcknowledged`]: the message may or may not be stored.
+    pub async fn wait(self) -> Result<Stored> {
+        let ack = self.future.await.map_err(|error| Error::NotAcknowledged {
+            subject: self.subject,
+            source: error.into(),
+        })?;
+        Ok(Stored {
+            stream: ack.stream,
+            sequence: ack.sequence,
+            duplicate: ack.duplicate,
+        })
+    }
+}

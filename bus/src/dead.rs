@@ -1,0 +1,111 @@
+//! Dead letters: the original message with the reason in its headers.
+//!
+//! A dead letter carries everything needed to understand and replay it. Headers that steer
+//! JetStream (`Nats-*`) are kept under `Aiai-Original-…`, so that they do not act again.
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use schemas::{Rejection, Time, headers};
+
+use crate::delivery::Delivery;
+use crate::outbox::DeadLetter;
+
+/// A header's value may be this long; the rest is cut off.
+const HEADER_BYTES_MAX: usize = 1024;
+
+/// A dead letter ready to be published.
+#[derive(Debug)]
+pub(crate) struct Addressed {
+    pub(crate) subject: String,
+    pub(crate) message_id: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Bytes,
+}
+
+/// The last token of a subject.
+pub(crate) fn kind_of(subject: &str) -> &str {
+    subject.rsplit('.').next().unwrap_or(subject)
+}
+
+/// A dead letter for the whole message.
+pub(crate) fn whole(delivery: &Delivery, rejection: Rejection) -> DeadLetter {
+    DeadLetter {
+        kind: kind_of(delivery.subject()).to_owned(),
+        payload: delivery.payload().clone(),
+        index: None,
+        rejection,
+    }
+}
+
+/// Addresses a dead letter of `stage` for a message of the stream with `epoch`.
+pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: DeadLetter) -> Addressed {
+    let mut map = HeaderMap::new();
+    for (name, value) in delivery.headers() {
+        let name = if name.starts_with("Nats-") {
+            format!("Aiai-Original-{name}")
+        } else {
+            name.to_owned()
+        };
+        map.append(name, value);
+    }
+    let origin = delivery.sequence();
+    let stored = Time(delivery.stored_microseconds()).to_string();
+    let origin_text = origin.to_string();
+    let rejection = &letter.rejection;
+    for (name, value) in [
+        (headers::STAGE, stage),
+        (headers::KIND, letter.kind.as_str()),
+        (headers::REASON, rejection.reason.as_str()),
+        (headers::PLACE, &printable(&rejection.place)),
+        (headers::PROBLEM, &printable(&rejection.problem)),
+        (headers::FIX, &printable(&rejection.fix)),
+        (headers::ORIGIN, origin_text.as_str()),
+        (headers::EPOCH, epoch),
+        (headers::SUBJECT, delivery.subject()),
+        (headers::STORED, stored.as_str()),
+    ] {
+        map.insert(name, value);
+    }
+    let mut message_id = format!("dead:{stage}:{epoch}:{origin}");
+    if let Some(index) = letter.index {
+        map.insert(headers::INDEX, index.to_string());
+        message_id.push_str(&format!(":{index}"));
+    }
+    Addressed {
+        subject: format!("dead.{stage}.{}", letter.kind),
+        message_id,
+        headers: map,
+        payload: letter.payload,
+    }
+}
+
+/// Header values are one line of bounded length; a cut falls between characters.
+fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len().min(HEADER_BYTES_MAX));
+    for character in text.chars() {
+        if line.len() + character.len_utf8() > HEADER_BYTES_MAX {
+            line.push('…');
+            break;
+        }
+        line.push(if character.is_control() { ' ' } else { character });
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_become_one_bounded_line() {
+        assert_eq!(printable("a\r\nb\tc"), "a  b c");
+        let long = printable(&"ä".repeat(5000));
+        assert!(long.len() <= HEADER_BYTES_MAX + 3 && long.ends_with('…'));
+    }
+
+    #[test]
+    fn the_kind_is_the_last_token() {
+        assert_eq!(kind_of("ingest.acme.usage"), "usage");
+        assert_eq!(kind_of("ingest.metric"), "metric");
+    }
+}

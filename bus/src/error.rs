@@ -1,0 +1,153 @@
+//! What can go wrong on the bus, by kind, each with the fix in its text.
+
+use std::path::PathBuf;
+
+/// The result of a bus operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An underlying error whose type is a detail of the NATS client.
+pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Everything that can fail on the bus.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No NATS server answered at start.
+    #[error("no nats-server answers at {url}; start one (`aiai up` does), or set nats.url")]
+    Unreachable {
+        /// Where we tried to connect, without credentials.
+        url: String,
+        /// Why.
+        source: Source,
+    },
+    /// The server refused our credentials.
+    #[error("{url} refuses our credentials; check nats.credentials_file, or the user in nats.url")]
+    Unauthorized {
+        /// Where we tried to connect, without credentials.
+        url: String,
+    },
+    /// The server lacks what the streams need.
+    #[error(
+        "nats-server {found} at {place} is too old: {needed} or newer is needed; install a newer one or set NATS_SERVER"
+    )]
+    ServerTooOld {
+        /// The version the server reports.
+        found: String,
+        /// The URL or the path of the executable.
+        place: String,
+        /// The oldest version that works.
+        needed: &'static str,
+    },
+    /// The server runs without JetStream.
+    #[error("the nats-server at {url} runs without JetStream; start it with `-js` or with nats/server.conf")]
+    NoJetStream {
+        /// Where we are connected.
+        url: String,
+    },
+    /// No executable was found.
+    #[error(
+        "no nats-server found in $NATS_SERVER, .tools/ or PATH; run scripts/run, which fetches one, or set nats.url to a running server"
+    )]
+    ServerNotFound,
+    /// The child process did not come up.
+    #[error("nats-server did not start: {reason}; its log is {log}")]
+    ServerFailed {
+        /// What was seen.
+        reason: String,
+        /// The server's own log.
+        log: PathBuf,
+    },
+    /// A stream or durable differs from the topology in a way that could lose data.
+    #[error(
+        "{object} on the server would lose data: {detail}; run `aiai topology plan` to see it and `aiai topology apply` to correct it"
+    )]
+    UnsafeDrift {
+        /// Stream or durable.
+        object: String,
+        /// Field, found and wanted value.
+        detail: String,
+    },
+    /// A request to JetStream's API failed.
+    #[error("{what} failed")]
+    JetStream {
+        /// What we asked for.
+        what: String,
+        /// Why.
+        source: Source,
+    },
+    /// A publish was not acknowledged; whether it was stored is unknown.
+    #[error("no acknowledgement for a message on {subject}; publish it again, it may or may not be stored")]
+    NotAcknowledged {
+        /// Where to.
+        subject: String,
+        /// Why.
+        source: Source,
+    },
+    /// Nobody serves the subject.
+    #[error("nobody answers on {subject}; start the worker that does (`aiai run {worker}` or `aiai up`)")]
+    NoResponders {
+        /// The service's subject.
+        subject: String,
+        /// The worker which serves it.
+        worker: String,
+    },
+    /// A service did not answer in time.
+    #[error("no complete answer on {subject} within {seconds:.1} s; ask for less, or allow more time")]
+    RequestTimeout {
+        /// The service's subject.
+        subject: String,
+        /// How long we waited.
+        seconds: f64,
+    },
+    /// A service answered with an error.
+    #[error("{text}")]
+    Service {
+        /// The code, as in HTTP.
+        code: usize,
+        /// The service's words.
+        text: String,
+    },
+    /// A file or socket of ours.
+    #[error("{what}")]
+    Io {
+        /// What we tried and the fix.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Wraps a client error with the operation that met it.
+    pub(crate) fn jetstream(what: impl Into<String>, source: impl Into<Source>) -> Self {
+        Self::JetStream {
+            what: what.into(),
+            source: source.into(),
+        }
+    }
+
+    /// Wraps an I/O error with the operation that met it.
+    pub(crate) fn io(what: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Io {
+            what: what.into(),
+            source,
+        }
+    }
+}
+
+/// An error with everything beneath it, on one line: `first: second: third`.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let cause = source.to_string();
+        // Some libraries repeat their source in their own text.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        next = source.source();
+    }
+    text
+}

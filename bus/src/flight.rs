@@ -1,0 +1,194 @@
+//! One flight: publish, await every PubAck, then acknowledge what it came from.
+//!
+//! With the end of `stage.rs` and `writer.rs` this is the only code that acknowledges. A flight
+//! that cannot be published within the retry policy sends its messages back for redelivery;
+//! what it may already have published is deduplicated by whoever stores it.
+
+use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{AckKind, context::PublishErrorKind};
+use async_nats::{HeaderMap, Subject};
+use bytes::Bytes;
+use schemas::headers;
+
+use crate::context::Context;
+use crate::dead::Addressed;
+use crate::delivery::AckHandle;
+use crate::error::{Source, chain};
+use crate::outbox::Batch;
+use crate::retry::Policy;
+
+/// One message to publish.
+#[derive(Debug, Clone)]
+struct Outgoing {
+    subject: Subject,
+    headers: HeaderMap,
+    payload: Bytes,
+}
+
+/// Messages to publish and the messages to settle once all of them are stored.
+#[derive(Debug, Default)]
+pub(crate) struct Flight {
+    outgoing: Vec<Outgoing>,
+    acks: Vec<AckHandle>,
+    terms: Vec<AckHandle>,
+    events: u64,
+    dead: usize,
+}
+
+impl Flight {
+    /// Adds a batch of canonical events.
+    pub(crate) fn batch(&mut self, batch: Batch, epoch: &str, message_id: &str) {
+        let mut map = HeaderMap::new();
+        map.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
+        map.insert(headers::CONTENT_TYPE, headers::NDJSON);
+        map.insert(headers::ORIGINS, batch.origins.to_string());
+        map.insert(headers::COUNT, batch.count.to_string());
+        map.insert(headers::EPOCH, epoch);
+        self.events += batch.count;
+        self.outgoing.push(Outgoing {
+            subject: Subject::from_static(batch.subject),
+            headers: map,
+            payload: Bytes::from(batch.lines),
+        });
+    }
+
+    /// Adds a dead letter.
+    pub(crate) fn dead(&mut self, letter: Addressed) {
+        let mut map = letter.headers;
+        map.insert(async_nats::header::NATS_MESSAGE_ID, letter.message_id);
+        self.dead += 1;
+        self.outgoing.push(Outgoing {
+            subject: letter.subject.into(),
+            headers: map,
+            payload: letter.payload,
+        });
+    }
+
+    /// This message is done once the flight has landed.
+    pub(crate) fn ack(&mut self, handle: AckHandle) {
+        self.acks.push(handle);
+    }
+
+    /// This message's dead letter is in the flight: no redelivery once it has landed.
+    pub(crate) fn term(&mut self, handle: AckHandle) {
+        self.terms.push(handle);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.acks.is_empty() && self.terms.is_empty() && self.outgoing.is_empty()
+    }
+
+    /// Publishes and settles; says whether it landed. What cannot be published is sent back.
+    pub(crate) async fn fly(self, context: Context) -> bool {
+        match publish(&context, &self.outgoing, &self.acks).await {
+            Ok(()) => {
+                context.set_trouble(None);
+                context.count(|counters| &counters.published, self.outgoing.len());
+                context.count(
+                    |counters| &counters.events,
+                    usize::try_from(self.events).unwrap_or(usize::MAX),
+                );
+                context.count(|counters| &counters.dead, self.dead);
+                settle(&context, &self.acks, AckKind::Ack).await;
+                settle(&context, &self.terms, AckKind::Term).await;
+                context.count(|counters| &counters.acked, self.acks.len() + self.terms.len());
+                true
+            }
+            Err(error) => {
+                let text = chain(&*error);
+                tracing::warn!(
+                    worker = context.worker(),
+                    messages = self.acks.len(),
+                    error = text,
+                    "cannot publish; the messages go back to their stream and come again"
+                );
+                context.set_trouble(Some(format!("cannot publish: {text}")));
+                let again = AckKind::Nak(Some(std::time::Duration::from_secs(2)));
+                settle(&context, &self.acks, again).await;
+                settle(&context, &self.terms, again).await;
+                context.count(|counters| &counters.retried, self.acks.len() + self.terms.len());
+                false
+            }
+        }
+    }
+}
+
+/// Sends one acknowledgement for each handle. A lost one only means a redelivery.
+pub(crate) async fn settle(context: &Context, handles: &[AckHandle], kind: AckKind) {
+    let payload = Bytes::from(kind);
+    for handle in handles {
+        if let Err(error) = context
+            .client()
+            .publish(handle.reply.clone(), payload.clone())
+            .await
+        {
+            tracing::debug!(worker = context.worker(), %error, "acknowledgement not sent; expect a redelivery");
+            return;
+        }
+    }
+}
+
+/// Publishes all and awaits all PubAcks, retrying those that failed.
+async fn publish(context: &Context, outgoing: &[Outgoing], held: &[AckHandle]) -> Result<(), Source> {
+    let mut open: Vec<usize> = (0..outgoing.len()).collect();
+    let mut delays = Policy::PUBLISH.delays();
+    loop {
+        let Err(error) = attempt(context, outgoing, &mut open).await else {
+            return Ok(());
+        };
+        if error.kind() == PublishErrorKind::MaxPayloadExceeded {
+            return Err(error.into());
+        }
+        let Some(delay) = delays.next() else {
+            return Err(error.into());
+        };
+        tracing::debug!(
+            worker = context.worker(),
+            open = open.len(),
+            error = chain(&error),
+            "publishing again"
+        );
+        context.set_trouble(Some(format!("waiting to publish: {}", chain(&error))));
+        // We still hold them: no redelivery to others meanwhile.
+        settle(context, held, AckKind::Progress).await;
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = context.shutdown().cancelled() => tokio::time::sleep(delay.min(std::time::Duration::from_millis(200))).await,
+        }
+    }
+}
+
+/// One attempt at everything still open; the acknowledged ones leave `open`.
+async fn attempt(
+    context: &Context,
+    outgoing: &[Outgoing],
+    open: &mut Vec<usize>,
+) -> Result<(), async_nats::jetstream::context::PublishError> {
+    let mut waiting: Vec<(usize, PublishAckFuture)> = Vec::with_capacity(open.len());
+    let mut failed = None;
+    for at in std::mem::take(open) {
+        let message = &outgoing[at];
+        let publish = PublishMessage::build()
+            .payload(message.payload.clone())
+            .headers(message.headers.clone());
+        match context
+            .jetstream()
+            .send_publish(message.subject.clone(), publish)
+            .await
+        {
+            Ok(future) => waiting.push((at, future)),
+            Err(error) => {
+                open.push(at);
+                failed = Some(error);
+            }
+        }
+    }
+    for (at, future) in waiting {
+        if let Err(error) = future.await {
+            open.push(at);
+            failed = Some(error);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}

@@ -1,0 +1,43 @@
+//! The bus: the only crate that knows NATS.
+//!
+//! Invariants: a message is acknowledged only after everything made from it is stored
+//! (`stage`, `writer`, `flight` are the only code that acknowledges); every buffer, retry and wait is bounded;
+//! every request has a timeout. Deliberately absent: at-most-once paths, except live messages nobody must have.
+//!
+//! A worker sees [`Context`] (its connection and name), [`Delivery`] (a message), [`Stage`] or [`Writer`]
+//! (what it implements) and [`Outbox`] (what it publishes).
+
+mod connect;
+mod context;
+mod dead;
+mod delivery;
+mod error;
+mod flight;
+pub mod heartbeat;
+pub mod monitor;
+mod outbox;
+mod plan;
+mod retry;
+pub mod server;
+mod service;
+mod source;
+pub mod stage;
+pub mod telemetry;
+pub mod testing;
+pub mod topology;
+pub mod writer;
+
+pub use bytes::Bytes;
+pub use tokio_util::sync::CancellationToken;
+
+pub use connect::{NatsConfig, without_credentials};
+pub use context::{Context, Counters, DurableState, PendingAck, Stored, StreamState};
+pub use delivery::{ATTEMPTS_MAX, Delivery, Failure};
+pub use error::{Error, Result, chain};
+pub use outbox::{DeadLetter, Outbox};
+pub use plan::{Action, Change, Difference, Plan, Scope};
+pub use retry::Policy;
+pub use service::{Endpoint, Handler, PART, PARTS, Request};
+pub use source::Input;
+pub use stage::Stage;
+pub use writer::{CommitFailure, Received, Writer};

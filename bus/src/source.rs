@@ -1,0 +1,109 @@
+//! Reading a durable: bounded pulls with heartbeats, reopened after any loss.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::pull;
+
+use crate::context::{Context, StreamState};
+use crate::error::{Error, Result, chain};
+use crate::retry::Policy;
+
+/// What a worker reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Input {
+    /// The stream.
+    pub stream: &'static str,
+    /// The durable, shared by all copies of the worker.
+    pub durable: &'static str,
+    /// Messages in one pull.
+    pub pull_messages: usize,
+    /// Bytes in one pull: bounds what is outstanding when messages are large.
+    pub pull_bytes: usize,
+}
+
+impl Input {
+    /// The usual pull: 2,000 messages, 8 MB.
+    #[must_use]
+    pub const fn new(stream: &'static str, durable: &'static str) -> Self {
+        Self {
+            stream,
+            durable,
+            pull_messages: 2000,
+            pull_bytes: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// An open durable.
+pub(crate) struct Source {
+    pub(crate) messages: pull::Stream,
+    pub(crate) state: StreamState,
+}
+
+/// Opens a durable.
+pub(crate) async fn open(context: &Context, input: Input) -> Result<Source> {
+    let state = context.stream_state(input.stream).await?;
+    let what = || format!("opening durable {}/{}", input.stream, input.durable);
+    let consumer: PullConsumer = context
+        .jetstream()
+        .get_consumer_from_stream(input.durable, input.stream)
+        .await
+        .map_err(|error| Error::jetstream(what(), error))?;
+    let messages = consumer
+        .stream()
+        .max_messages_per_batch(input.pull_messages)
+        .max_bytes_per_batch(input.pull_bytes)
+        .expires(Duration::from_secs(30))
+        .heartbeat(Duration::from_secs(5))
+        .messages()
+        .await
+        .map_err(|error| Error::jetstream(what(), error))?;
+    Ok(Source { messages, state })
+}
+
+/// Runs `open` until it succeeds; `None` when the process is to end.
+///
+/// Between attempts it recreates what was deleted under it.
+pub(crate) async fn persist<T, F>(context: &Context, mut open: impl FnMut() -> F) -> Option<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut delays = Policy::REOPEN.delays();
+    let mut said = false;
+    while !context.shutdown().is_cancelled() {
+        match open().await {
+            Ok(value) => {
+                context.set_trouble(None);
+                return Some(value);
+            }
+            Err(error) => {
+                let text = chain(&error);
+                if said {
+                    tracing::debug!(worker = context.worker(), error = text, "input still not open");
+                } else {
+                    tracing::warn!(
+                        worker = context.worker(),
+                        error = text,
+                        "input not open; trying again"
+                    );
+                    said = true;
+                }
+                context.set_trouble(Some(text));
+            }
+        }
+        let delay = delays.next().unwrap_or(Duration::from_secs(5));
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = context.shutdown().cancelled() => return None,
+        }
+        if let Err(error) = context.ensure_topology().await {
+            tracing::debug!(
+                worker = context.worker(),
+                error = chain(&error),
+                "topology not ensured"
+            );
+        }
+    }
+    None
+}

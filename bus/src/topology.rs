@@ -1,0 +1,172 @@
+//! Streams, durables and buckets as data, with every limit explicit.
+//!
+//! This is the one place that says what exists on the server; `plan` compares it, `apply`
+//! corrects the server. Streams discard *new* messages when full (backpressure, not loss)
+//! and keep by limits, never as work queues, so that nothing disappears because it was read.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
+use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, RetentionPolicy, StorageType};
+use serde::{Deserialize, Serialize};
+
+/// What agents published.
+pub const INGEST: &str = "INGEST";
+/// Canonical events in batches.
+pub const EVENTS: &str = "EVENTS";
+/// Dead letters.
+pub const DEAD: &str = "DEAD";
+/// The bucket in which workers report that they live.
+pub const WORKERS_BUCKET: &str = "workers";
+/// The metadata key under which a stream carries its epoch, a ULID.
+pub const EPOCH_KEY: &str = "aiai-epoch";
+
+/// A message may be this large with its headers, if the server's `max_payload` allows it.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Room that a dead letter's headers need beside the original message.
+pub const HEADROOM_BYTES: usize = 64 * 1024;
+
+/// The `[streams]` section: sizes on disk and copies.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StreamsConfig {
+    /// Copies of each stream: 1 on one machine, 3 in a cluster.
+    pub replicas: usize,
+    /// INGEST refuses new messages beyond this many megabytes.
+    pub ingest_max_megabytes: u32,
+    /// EVENTS refuses new messages beyond this many megabytes.
+    pub events_max_megabytes: u32,
+    /// DEAD refuses new messages beyond this many megabytes.
+    pub dead_max_megabytes: u32,
+    /// A `Nats-Msg-Id` seen again within this time is stored once.
+    pub duplicate_window_seconds: u32,
+    /// An INGEST message not acknowledged for so long is delivered to another worker.
+    pub ingest_ack_wait_seconds: u32,
+}
+
+impl Default for StreamsConfig {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            ingest_max_megabytes: 2048,
+            events_max_megabytes: 4096,
+            dead_max_megabytes: 512,
+            duplicate_window_seconds: 120,
+            ingest_ack_wait_seconds: 5,
+        }
+    }
+}
+
+/// One durable of one stream.
+#[derive(Debug, Clone)]
+pub struct Durable {
+    /// The stream it reads.
+    pub stream: &'static str,
+    /// Its configuration; the name is in it.
+    pub config: pull::Config,
+}
+
+/// Everything that aiai needs on a server.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    /// In the order in which they are created.
+    pub streams: Vec<StreamConfig>,
+    /// After the streams.
+    pub durables: Vec<Durable>,
+}
+
+impl Topology {
+    /// The topology for a server that takes messages up to `max_payload_bytes`.
+    #[must_use]
+    pub fn new(config: &StreamsConfig, max_payload_bytes: usize) -> Self {
+        let ingest_message_bytes = MESSAGE_BYTES_MAX.min(max_payload_bytes.saturating_sub(HEADROOM_BYTES));
+        let ingest_wait = Duration::from_secs(config.ingest_ack_wait_seconds.into());
+        let sink_wait = Duration::from_secs(60);
+        Self {
+            streams: vec![
+                stream(
+                    config,
+                    INGEST,
+                    "what agents published",
+                    &["ingest.>"],
+                    config.ingest_max_megabytes,
+                    ingest_message_bytes,
+                ),
+                stream(
+                    config,
+                    EVENTS,
+                    "canonical events, NDJSON batches",
+                    &["events.>"],
+                    config.events_max_megabytes,
+                    max_payload_bytes,
+                ),
+                stream(
+                    config,
+                    DEAD,
+                    "rejected messages with the reason",
+                    &["dead.>"],
+                    config.dead_max_megabytes,
+                    max_payload_bytes,
+                ),
+            ],
+            durables: vec![
+                durable(INGEST, "ingest", "ingest.>", ingest_wait, 50_000),
+                durable(EVENTS, "sink", "events.>", sink_wait, 10_000),
+                durable(DEAD, "sink", "dead.>", sink_wait, 100_000),
+            ],
+        }
+    }
+}
+
+fn stream(
+    config: &StreamsConfig,
+    name: &str,
+    description: &str,
+    subjects: &[&str],
+    max_megabytes: u32,
+    max_message_bytes: usize,
+) -> StreamConfig {
+    StreamConfig {
+        name: name.into(),
+        description: Some(description.into()),
+        subjects: subjects.iter().map(|subject| (*subject).into()).collect(),
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        storage: StorageType::File,
+        num_replicas: config.replicas,
+        max_bytes: i64::from(max_megabytes) * 1024 * 1024,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_consumers: -1,
+        max_age: Duration::ZERO,
+        max_message_size: i32::try_from(max_message_bytes).unwrap_or(i32::MAX),
+        duplicate_window: Duration::from_secs(config.duplicate_window_seconds.into()),
+        allow_direct: true,
+        ..StreamConfig::default()
+    }
+}
+
+fn durable(
+    stream: &'static str,
+    name: &str,
+    filter: &str,
+    ack_wait: Duration,
+    max_ack_pending: i64,
+) -> Durable {
+    Durable {
+        stream,
+        config: pull::Config {
+            durable_name: Some(name.into()),
+            filter_subject: filter.into(),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            replay_policy: ReplayPolicy::Instant,
+            ack_wait,
+            max_deliver: -1,
+            max_ack_pending,
+            max_waiting: 512,
+            ..pull::Config::default()
+        },
+    }
+}

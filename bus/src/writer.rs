@@ -1,0 +1,391 @@
+//! The writer runtime: collect a batch → commit it on a blocking thread → acknowledge.
+//!
+//! For the one worker that stores. Batches adapt: small soon after the first row when idle, as
+//! large as the limits while a commit runs. The writer says where each input continues, because
+//! its checkpoint and not the durable's is the truth: on every (re)opening the durable is moved there.
+
+use std::time::Duration;
+
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::pull::MessagesError;
+use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
+use futures_util::StreamExt;
+use futures_util::stream::SelectAll;
+use schemas::{Rejection, headers};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::context::{Context, StreamState};
+use crate::dead;
+use crate::delivery::{AckHandle, Delivery};
+use crate::error::{Error, chain};
+use crate::flight::{Flight, settle};
+use crate::retry::Policy;
+use crate::source::{self, Input};
+
+/// One delivered message with the input it came from.
+#[derive(Debug)]
+pub struct Received {
+    /// The message.
+    pub delivery: Delivery,
+    /// Index into [`Writer::inputs`].
+    pub input: usize,
+    /// The epoch of the stream it came from.
+    pub epoch: std::sync::Arc<str>,
+}
+
+/// A worker that stores batches.
+pub trait Writer: Send + 'static {
+    /// Configuration section, span and CLI name.
+    const NAME: &'static str;
+
+    /// What it reads.
+    fn inputs() -> Vec<Input>;
+
+    /// The stream sequence at which an input continues, from the writer's own checkpoint.
+    fn resume(&mut self, input: usize, stream: &StreamState) -> u64;
+
+    /// Stores a batch in one transaction. Blocking; runs on its own thread.
+    /// Returns those messages that can never be stored, by index.
+    ///
+    /// # Errors
+    /// When nothing was stored.
+    fn commit(&mut self, batch: &[Received]) -> Result<Vec<(usize, Rejection)>, CommitFailure>;
+
+    /// A message that `commit` returned is a dead letter now.
+    fn buried(&mut self, received: &Received);
+}
+
+/// Why a batch was not stored.
+#[derive(Debug)]
+pub enum CommitFailure {
+    /// The same batch may succeed later; it is kept and tried again.
+    Retry(anyhow::Error),
+    /// The writer cannot go on without a restart.
+    Fatal(anyhow::Error),
+}
+
+/// How a writer batches.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CommitConfig {
+    /// An idle writer commits this long after the first row.
+    pub flush_milliseconds: u32,
+    /// Rows in one transaction at most (a single message may exceed it).
+    pub rows_max: u64,
+    /// Bytes of messages in one transaction at most (a single message may exceed it).
+    pub bytes_max: usize,
+}
+
+impl Default for CommitConfig {
+    fn default() -> Self {
+        Self {
+            flush_milliseconds: 100,
+            rows_max: 100_000,
+            bytes_max: 32 * 1024 * 1024,
+        }
+    }
+}
+
+type Inputs = SelectAll<
+    futures_util::stream::BoxStream<'static, (usize, Result<async_nats::jetstream::Message, MessagesError>)>,
+>;
+
+/// Runs a writer until the process is to end.
+///
+/// # Errors
+/// When the writer's thread dies.
+pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -> anyhow::Result<()> {
+    let mut runner = Runner {
+        writer: Some(writer),
+        config,
+        context: context.clone(),
+        epochs: Vec::new(),
+    };
+    while !context.shutdown().is_cancelled() {
+        let mut writer = runner
+            .writer
+            .take()
+            .ok_or_else(|| anyhow::anyhow!("the writer is gone"))?;
+        let opened = open_all(&context, &mut writer).await;
+        runner.writer = Some(writer);
+        let Some((mut inputs, epochs)) = opened else { break };
+        runner.epochs = epochs;
+        if let Some(lost) = runner.drive(&mut inputs).await? {
+            tracing::warn!(worker = W::NAME, reason = lost, "input lost; opening it again");
+        }
+    }
+    context.flush().await;
+    Ok(())
+}
+
+/// Opens all inputs at the writer's positions; `None` when the process is to end.
+async fn open_all<W: Writer>(
+    context: &Context,
+    writer: &mut W,
+) -> Option<(Inputs, Vec<std::sync::Arc<str>>)> {
+    let mut inputs = Inputs::new();
+    let mut epochs = Vec::new();
+    for (at, input) in W::inputs().into_iter().enumerate() {
+        let state = source::persist(context, || context.stream_state(input.stream)).await?;
+        let sequence = writer.resume(at, &state);
+        let source = source::persist(context, || async {
+            rewind(context, input, sequence).await?;
+            source::open(context, input).await
+        })
+        .await?;
+        epochs.push(std::sync::Arc::from(source.state.epoch.as_str()));
+        inputs.push(source.messages.map(move |message| (at, message)).boxed());
+    }
+    Some((inputs, epochs))
+}
+
+/// Moves a durable so that it delivers from `sequence` on.
+async fn rewind(context: &Context, input: Input, sequence: u64) -> crate::error::Result<()> {
+    let what = || {
+        format!(
+            "moving durable {}/{} to sequence {sequence}",
+            input.stream, input.durable
+        )
+    };
+    let stream = context
+        .jetstream()
+        .get_stream_no_info(input.stream)
+        .await
+        .map_err(|error| Error::jetstream(what(), error))?;
+    let consumer: PullConsumer = stream
+        .get_consumer(input.durable)
+        .await
+        .map_err(|error| Error::jetstream(what(), error.to_string()))?;
+    let info = consumer.cached_info();
+    if info.ack_floor.stream_sequence + 1 == sequence && info.num_ack_pending == 0 {
+        return Ok(());
+    }
+    // Only this writer reads the durable, so recreating it disturbs nobody.
+    let mut config: pull::Config = pull::Config {
+        durable_name: info.config.durable_name.clone(),
+        filter_subject: info.config.filter_subject.clone(),
+        ack_policy: info.config.ack_policy,
+        ack_wait: info.config.ack_wait,
+        max_deliver: info.config.max_deliver,
+        max_ack_pending: info.config.max_ack_pending,
+        max_waiting: info.config.max_waiting,
+        ..pull::Config::default()
+    };
+    config.deliver_policy = DeliverPolicy::ByStartSequence {
+        start_sequence: sequence.max(1),
+    };
+    stream
+        .delete_consumer(input.durable)
+        .await
+        .map_err(|error| Error::jetstream(what(), error))?;
+    stream
+        .create_consumer(config)
+        .await
+        .map_err(|error| Error::jetstream(what(), error))?;
+    Ok(())
+}
+
+struct Runner<W> {
+    writer: Option<W>,
+    config: CommitConfig,
+    context: Context,
+    epochs: Vec<std::sync::Arc<str>>,
+}
+
+/// A batch in the making.
+#[derive(Default)]
+struct Collecting {
+    messages: Vec<Received>,
+    rows: u64,
+    bytes: usize,
+}
+
+impl Collecting {
+    fn push(&mut self, received: Received) {
+        let count = received
+            .delivery
+            .header(headers::COUNT)
+            .and_then(|count| count.parse::<u64>().ok());
+        self.rows += count.unwrap_or(1);
+        self.bytes += received.delivery.size_bytes();
+        self.messages.push(received);
+    }
+
+    fn is_full(&self, config: &CommitConfig) -> bool {
+        self.rows >= config.rows_max || self.bytes >= config.bytes_max
+    }
+}
+
+impl<W: Writer> Runner<W> {
+    /// Works until an input is lost (`Some`) or the process is to end (`None`).
+    async fn drive(&mut self, inputs: &mut Inputs) -> anyhow::Result<Option<String>> {
+        let flush = Duration::from_millis(self.config.flush_milliseconds.into());
+        let shutdown = self.context.shutdown().clone();
+        let mut collecting = Collecting::default();
+        let mut deadline = Instant::now();
+        let mut commit: Option<tokio::task::JoinHandle<Committed<W>>> = None;
+        let mut lost = None;
+        while lost.is_none() {
+            let full = collecting.is_full(&self.config);
+            let some = !collecting.messages.is_empty();
+            if commit.is_none() && some && (full || deadline <= Instant::now()) {
+                commit = Some(self.start_commit(std::mem::take(&mut collecting))?);
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                done = finished(&mut commit), if commit.is_some() => { commit = None; self.finish(done?).await?; }
+                () = tokio::time::sleep_until(deadline), if some && commit.is_none() => {}
+                message = inputs.next(), if !full => match message {
+                    Some((input, Ok(message))) => {
+                        if !some { deadline = Instant::now() + flush; }
+                        self.receive(&mut collecting, input, message);
+                    }
+                    Some((_, Err(error))) => lost = Some(chain(&error)),
+                    None => lost = Some("the subscription ended".into()),
+                }
+            }
+        }
+        // What was collected is stored even when the input is lost: it would only come again.
+        if let Some(handle) = commit {
+            let done = handle.await?;
+            self.finish(done).await?;
+        }
+        if !collecting.messages.is_empty() {
+            let done = self.start_commit(collecting)?.await?;
+            self.finish(done).await?;
+        }
+        Ok(lost)
+    }
+
+    fn receive(&self, collecting: &mut Collecting, input: usize, message: async_nats::jetstream::Message) {
+        self.context.count(|counters| &counters.received, 1);
+        if let Some(delivery) = Delivery::new(message) {
+            if input == 0 {
+                let backlog = &self.context.counters().backlog;
+                backlog.store(delivery.backlog(), std::sync::atomic::Ordering::Relaxed);
+            }
+            collecting.push(Received {
+                delivery,
+                input,
+                epoch: self.epochs[input].clone(),
+            });
+        }
+    }
+
+    fn start_commit(&mut self, batch: Collecting) -> anyhow::Result<tokio::task::JoinHandle<Committed<W>>> {
+        let writer = self
+            .writer
+            .take()
+            .ok_or_else(|| anyhow::anyhow!("a commit is already running"))?;
+        let context = self.context.clone();
+        Ok(tokio::task::spawn_blocking(move || {
+            commit(writer, batch, &context)
+        }))
+    }
+
+    /// Acknowledges a committed batch.
+    async fn finish(&mut self, done: Committed<W>) -> anyhow::Result<()> {
+        let mut writer = done.writer;
+        let rejected = match done.rejected {
+            Ok(rejected) => rejected,
+            Err(Some(error)) => return Err(error),
+            Err(None) => {
+                self.writer = Some(writer);
+                return Ok(());
+            }
+        };
+        self.context.count(
+            |counters| &counters.events,
+            usize::try_from(done.batch.rows).unwrap_or(usize::MAX),
+        );
+        let mut acks: Vec<AckHandle> = Vec::with_capacity(done.batch.messages.len());
+        let mut flight = Flight::default();
+        let mut buried = Vec::new();
+        let mut rejected = rejected.into_iter().peekable();
+        for (at, received) in done.batch.messages.iter().enumerate() {
+            let Some(handle) = received.delivery.ack_handle() else {
+                continue;
+            };
+            if let Some((_, rejection)) = rejected.next_if(|(index, _)| *index == at) {
+                let letter = dead::whole(&received.delivery, rejection);
+                flight.dead(dead::address(
+                    W::NAME,
+                    &received.epoch,
+                    &received.delivery,
+                    letter,
+                ));
+                flight.term(handle);
+                buried.push(received);
+            } else {
+                acks.push(handle);
+            }
+        }
+        settle(&self.context, &acks, AckKind::Ack).await;
+        self.context.count(|counters| &counters.acked, acks.len());
+        if !flight.is_empty() && flight.fly(self.context.clone()).await {
+            buried.into_iter().for_each(|received| writer.buried(received));
+        }
+        self.writer = Some(writer);
+        Ok(())
+    }
+}
+
+async fn finished<W>(
+    commit: &mut Option<tokio::task::JoinHandle<Committed<W>>>,
+) -> anyhow::Result<Committed<W>> {
+    match commit {
+        Some(handle) => Ok(handle.await?),
+        None => std::future::pending().await,
+    }
+}
+
+struct Committed<W> {
+    writer: W,
+    batch: Collecting,
+    /// An error: nothing is acknowledged. Without one the process is to end, and the batch was given up.
+    rejected: Result<Vec<(usize, Rejection)>, Option<anyhow::Error>>,
+}
+
+/// Commits, trying again for as long as it takes: the batch stays ours and nothing is lost.
+fn commit<W: Writer>(mut writer: W, batch: Collecting, context: &Context) -> Committed<W> {
+    let mut delays = Policy::REOPEN.delays();
+    loop {
+        match writer.commit(&batch.messages) {
+            Ok(mut rejected) => {
+                context.set_trouble(None);
+                rejected.sort_by_key(|(at, _)| *at);
+                return Committed {
+                    writer,
+                    batch,
+                    rejected: Ok(rejected),
+                };
+            }
+            Err(CommitFailure::Fatal(error)) => {
+                return Committed {
+                    writer,
+                    batch,
+                    rejected: Err(Some(error)),
+                };
+            }
+            Err(CommitFailure::Retry(error)) => {
+                tracing::error!(
+                    worker = W::NAME,
+                    error = format!("{error:#}"),
+                    "commit failed; trying again"
+                );
+                context.set_trouble(Some(format!("{error:#}")));
+            }
+        }
+        if context.shutdown().is_cancelled() {
+            return Committed {
+                writer,
+                batch,
+                rejected: Err(None),
+            };
+        }
+        std::thread::sleep(delays.next().unwrap_or(Duration::from_secs(5)));
+    }
+}

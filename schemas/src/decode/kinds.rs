@@ -1,0 +1,232 @@
+//! What is particular to each kind: its fields, limits and defaults.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::check::{check_count, check_duration, check_name, check_text};
+use super::raw;
+use crate::contract::Contract;
+use crate::rejection::{Reason, Rejection};
+use crate::{CallStatus, Event, Item, Metric, MetricType, Money, TaskComplexity, Text, Usage, limits};
+
+/// What a field's value looks like in JSON.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    Text,
+    Number,
+    Count,
+    Money,
+    Time,
+    Version,
+    Choice(&'static [&'static str]),
+    /// Objects and values that are kept as they are; checked by [`raw`].
+    Raw,
+    /// Written by aiai, not accepted.
+    Output,
+}
+
+/// A field of a kind, for [`super::diagnose`].
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    pub(super) required: bool,
+}
+
+const fn required(name: &'static str, shape: Shape) -> Field {
+    Field {
+        name,
+        shape,
+        required: true,
+    }
+}
+
+const fn optional(name: &'static str, shape: Shape) -> Field {
+    Field {
+        name,
+        shape,
+        required: false,
+    }
+}
+
+const COMMON: &[Field] = &[
+    optional("timestamp", Shape::Time),
+    optional("source", Shape::Text),
+    optional("tags", Shape::Raw),
+    optional("session", Shape::Text),
+    optional("work_item", Shape::Text),
+    optional("trace_id", Shape::Text),
+    optional("v", Shape::Version),
+    optional("o", Shape::Output),
+    optional("i", Shape::Output),
+    optional("tenant", Shape::Output),
+];
+
+/// A kind's struct, as `decode` needs it.
+pub(super) trait Checked<'a>: Contract<'a> + Deserialize<'a> {
+    /// The kind's own fields; [`Self::fields`] has the shared ones, too.
+    const OWN: &'static [Field];
+
+    /// Checks the kind's own fields and fills in their defaults.
+    fn check_own(&mut self) -> Result<(), Rejection>;
+
+    fn into_item(self) -> Item<'a>;
+
+    fn fields() -> impl Iterator<Item = &'static Field> + Clone {
+        Self::OWN.iter().chain(COMMON)
+    }
+}
+
+impl<'a> Checked<'a> for Metric<'a> {
+    const OWN: &'static [Field] = &[
+        required("name", Shape::Text),
+        required("value", Shape::Number),
+        optional("metric_type", Shape::Choice(MetricType::NAMES)),
+    ];
+
+    fn check_own(&mut self) -> Result<(), Rejection> {
+        check_name("name", &self.name, limits::NAME_BYTES)?;
+        self.metric_type.get_or_insert(MetricType::Gauge);
+        Ok(())
+    }
+
+    fn into_item(self) -> Item<'a> {
+        Item::Metric(self)
+    }
+}
+
+impl<'a> Checked<'a> for Event<'a> {
+    const OWN: &'static [Field] = &[required("name", Shape::Text), optional("data", Shape::Raw)];
+
+    fn check_own(&mut self) -> Result<(), Rejection> {
+        check_name("name", &self.name, limits::NAME_BYTES)?;
+        self.data.map_or(Ok(()), raw::check_data)
+    }
+
+    fn into_item(self) -> Item<'a> {
+        Item::Event(self)
+    }
+}
+
+impl<'a> Checked<'a> for Usage<'a> {
+    const OWN: &'static [Field] = &[
+        required("model", Shape::Text),
+        optional("provider", Shape::Text),
+        optional("tokens_in", Shape::Count),
+        optional("tokens_out", Shape::Count),
+        optional("tokens_cache_read", Shape::Count),
+        optional("tokens_cache_write", Shape::Count),
+        optional("tokens_reasoning", Shape::Count),
+        optional("cost_usd", Shape::Money),
+        optional("cost_source", Shape::Output),
+        optional("latency_ms", Shape::Number),
+        optional("ttft_ms", Shape::Number),
+        optional("task_complexity", Shape::Choice(TaskComplexity::NAMES)),
+        optional("status", Shape::Choice(CallStatus::NAMES)),
+        optional("error", Shape::Text),
+        optional("reservation", Shape::Text),
+    ];
+
+    fn check_own(&mut self) -> Result<(), Rejection> {
+        check_name("model", &self.model, limits::TEXT_BYTES)?;
+        check_text("provider", self.provider.as_ref(), limits::TEXT_BYTES)?;
+        check_text("reservation", self.reservation.as_ref(), limits::TEXT_BYTES)?;
+        check_text("error", self.error.as_ref(), limits::ERROR_BYTES)?;
+        check_tokens(self)?;
+        check_duration("latency_ms", self.latency_ms)?;
+        check_duration("ttft_ms", self.ttft_ms)?;
+        self.cost_usd.map_or(Ok(()), check_cost)?;
+        if self.cost_source.is_some() {
+            return Err(output_only("cost_source"));
+        }
+        let source = if self.cost_usd.is_some() {
+            "provider"
+        } else {
+            "unpriced"
+        };
+        self.cost_source = Some(Text(Cow::Borrowed(source)));
+        self.status.get_or_insert(CallStatus::Ok);
+        Ok(())
+    }
+
+    fn into_item(self) -> Item<'a> {
+        Item::Usage(self)
+    }
+}
+
+pub(super) fn output_only(place: &str) -> Rejection {
+    Rejection::new(Reason::OutputOnlyField, place, "is written by aiai", "remove it")
+}
+
+fn check_tokens(usage: &Usage<'_>) -> Result<(), Rejection> {
+    check_count("tokens_in", usage.tokens_in)?;
+    check_count("tokens_out", usage.tokens_out)?;
+    check_count("tokens_cache_read", usage.tokens_cache_read)?;
+    check_count("tokens_cache_write", usage.tokens_cache_write)?;
+    check_count("tokens_reasoning", usage.tokens_reasoning)?;
+    let cached = usage.tokens_cache_read.unwrap_or(0) + usage.tokens_cache_write.unwrap_or(0);
+    if let Some(tokens) = usage.tokens_in.filter(|tokens| cached > *tokens) {
+        let problem = format!("is {tokens}, less than tokens_cache_read + tokens_cache_write = {cached}");
+        let fix = "counts are inclusive: send tokens_in with cache reads and writes added";
+        return Err(Rejection::new(Reason::Inconsistent, "tokens_in", problem, fix));
+    }
+    let reasoning = usage.tokens_reasoning.unwrap_or(0);
+    if let Some(tokens) = usage.tokens_out.filter(|tokens| reasoning > *tokens) {
+        let problem = format!("is {tokens}, less than tokens_reasoning = {reasoning}");
+        let fix = "counts are inclusive: send tokens_out with reasoning tokens added";
+        return Err(Rejection::new(Reason::Inconsistent, "tokens_out", problem, fix));
+    }
+    Ok(())
+}
+
+fn check_cost(cost: Money) -> Result<(), Rejection> {
+    if (0..=limits::COST_USD * Money::NANOS_PER_DOLLAR).contains(&cost.0) {
+        return Ok(());
+    }
+    let problem = format!("is {cost}, not from 0 to {}", limits::COST_USD);
+    Err(Rejection::new(
+        Reason::OutOfRange,
+        "cost_usd",
+        problem,
+        "send what this call cost in US dollars",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{Kind, json_schema};
+
+    #[test]
+    fn fields_are_those_of_the_structs() {
+        check(Kind::Metric, Metric::fields());
+        check(Kind::Event, Event::fields());
+        check(Kind::Usage, Usage::fields());
+    }
+
+    fn check(kind: Kind, fields: impl Iterator<Item = &'static Field> + Clone) {
+        let schema = json_schema(kind);
+        let input = fields
+            .clone()
+            .filter(|field| !matches!(field.shape, Shape::Output));
+        let properties = schema["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str);
+        assert_eq!(
+            input.map(|field| field.name).collect::<BTreeSet<_>>(),
+            properties.collect(),
+            "{kind}"
+        );
+        let required = schema["required"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap());
+        let wanted = fields.filter(|field| field.required).map(|field| field.name);
+        assert_eq!(wanted.collect::<BTreeSet<_>>(), required.collect(), "{kind}");
+    }
+}

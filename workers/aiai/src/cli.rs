@@ -1,0 +1,189 @@
+//! The command line: nouns, verbs, and examples before options.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::Format;
+
+/// The nervous system of a fleet of AI agents.
+#[derive(Debug, Parser)]
+#[command(
+    name = "aiai",
+    version,
+    about = "The nervous system of a fleet of AI agents",
+    before_help = "Examples:
+  aiai up                                            everything, in one process
+  aiai pub metric '{\"name\":\"hello\",\"value\":1}'      publish, acknowledged
+  aiai query 'SELECT * FROM metric LIMIT 5'          look at what was stored
+  aiai run ingest                                    one more ingest worker, anywhere",
+    after_help = "Exit codes: 0 ok, 1 failure, 2 usage, 3 unhealthy, 4 not found, 5 refused credentials, 6 unreachable, 7 timeout"
+)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where configuration comes from: flag over environment (AIAI__SECTION__KEY) over file over default.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Configuration file [default: aiai.toml here, if there is one]
+    #[arg(
+        long,
+        global = true,
+        env = "AIAI_CONFIG",
+        value_name = "FILE",
+        help_heading = "Configuration"
+    )]
+    pub config: Option<PathBuf>,
+    /// Sets one key, for example --set sink.commit.rows_max=50000
+    #[arg(
+        long = "set",
+        global = true,
+        value_name = "KEY=VALUE",
+        help_heading = "Configuration"
+    )]
+    pub set: Vec<String>,
+    /// A running nats-server (nats.url)
+    #[arg(long, global = true, value_name = "URL", help_heading = "Configuration")]
+    pub nats_url: Option<String>,
+    /// Folder for all files (data)
+    #[arg(long, global = true, value_name = "FOLDER", help_heading = "Configuration")]
+    pub data: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process, with a nats-server of its own unless nats.url is set
+    #[command(before_help = "Examples:
+  aiai up
+  aiai up --data /var/lib/aiai
+  AIAI__NATS__URL=nats://127.0.0.1:4222 aiai up      use a running server
+  aiai up --set dashboard.listen=127.0.0.1:8080")]
+    Up(Up),
+    /// Run some of the workers against a given NATS
+    #[command(before_help = "Examples:
+  aiai run ingest                                    on any machine that reaches NATS
+  aiai run ingest sink --nats-url nats://10.0.0.5:4222
+  aiai run --list")]
+    Run(Run),
+    /// Streams, durables and buckets on the server
+    Topology {
+        /// What to do.
+        #[command(subcommand)]
+        command: TopologyCommand,
+    },
+    /// Publish events and wait until they are stored in NATS
+    #[command(before_help = "Examples:
+  aiai pub metric '{\"name\":\"queue.depth\",\"value\":7}'
+  aiai pub usage '{\"model\":\"claude-sonnet-4\",\"tokens_in\":1200,\"tokens_out\":340,\"cost_usd\":0.0087}'
+  aiai pub event - < events.ndjson                   one JSON object a line")]
+    Pub(Pub),
+    /// Ask DuckDB one SELECT, through the sink
+    #[command(before_help = "Examples:
+  aiai query 'SELECT source, count(*) FROM metric GROUP BY ALL ORDER BY 2 DESC'
+  aiai query 'SHOW TABLES'
+  aiai query 'SELECT * FROM usage' -o csv > usage.csv")]
+    Query(Query),
+    /// What is configured
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+/// `aiai up`
+#[derive(Debug, Args)]
+pub struct Up {}
+
+/// `aiai run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The workers, by name
+    #[arg(required_unless_present = "list", value_name = "WORKER")]
+    pub workers: Vec<String>,
+    /// List the workers and end
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// `aiai topology …`
+#[derive(Debug, Subcommand)]
+pub enum TopologyCommand {
+    /// Show what apply would change; changes nothing
+    #[command(before_help = "Examples:
+  aiai topology plan
+  aiai topology plan -o json")]
+    Plan(Plan),
+    /// Create what is missing and correct what differs; never deletes
+    #[command(before_help = "Examples:
+  aiai topology apply --nats-url nats://10.0.0.5:4222")]
+    Apply,
+}
+
+/// `aiai topology plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Print the plan as JSON
+    #[arg(short, long, value_parser = ["text", "json"], default_value = "text")]
+    pub output: String,
+}
+
+/// `aiai pub`
+#[derive(Debug, Args)]
+pub struct Pub {
+    /// What it is: metric, event or usage
+    pub kind: String,
+    /// One JSON object or array, or `-` for NDJSON on standard input
+    #[arg(default_value = "-", value_name = "JSON|-")]
+    pub json: String,
+    /// Publish under this tenant
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Lines of standard input in one message
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=5000))]
+    pub batch: u16,
+    /// Publish lines as they are, mistakes included (they end as dead letters)
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+/// `aiai query`
+#[derive(Debug, Args)]
+pub struct Query {
+    /// One SELECT (or DESCRIBE, SHOW, SUMMARIZE)
+    pub sql: String,
+    /// How to print [default: table on a terminal, ndjson otherwise]
+    #[arg(short, long)]
+    pub output: Option<Format>,
+    /// At most so many rows
+    #[arg(long, default_value_t = 10_000)]
+    pub rows: u64,
+    /// Give up after so many seconds
+    #[arg(long, default_value_t = 30)]
+    pub timeout: u32,
+}
+
+/// `aiai config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the configuration in force
+    #[command(before_help = "Examples:
+  aiai config show
+  aiai config show --origin                          with where each value came from")]
+    Show(Show),
+}
+
+/// `aiai config show`
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Say where each value came from
+    #[arg(long)]
+    pub origin: bool,
+}

@@ -1,0 +1,15 @@
+//! Commands that are not long-running processes; one file each.
+
+pub mod config;
+pub mod publish;
+pub mod query;
+pub mod topology;
+
+use bus::{CancellationToken, Context};
+
+use crate::config::Config;
+
+/// A connection for a command.
+pub async fn connect(config: &Config) -> bus::Result<Context> {
+    Context::connect(&config.nats, &config.streams, "cli", CancellationToken::new()).await
+}

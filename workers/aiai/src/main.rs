@@ -1,0 +1,64 @@
+//! aiai, the one executable: all workers in one process, some of them, or a command.
+//!
+//! Only wiring: workers meet at subjects, and everything that knows NATS or DuckDB is elsewhere.
+//! Data goes to standard output, messages to standard error.
+
+mod cli;
+mod command;
+mod config;
+mod failure;
+mod output;
+mod registry;
+mod up;
+mod workers;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, ConfigCommand, TopologyCommand};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure::report(&anyhow::anyhow!("no threads to run on: {error}")),
+    };
+    let result = runtime.block_on(run(cli));
+    // Blocking work that was given up (a stuck read of standard input) must not hold the process.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+    match result {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let loaded = config::load(&cli.settings)?;
+    if let Command::Config {
+        command: ConfigCommand::Show(show),
+    } = &cli.command
+    {
+        return command::config::show(&loaded, show);
+    }
+    let config = loaded.config;
+    let mut log = config.log.clone();
+    let works = matches!(cli.command, Command::Up(_) | Command::Run(_));
+    if !works && log == bus::telemetry::LogConfig::default() {
+        log.level = "warn".into();
+    }
+    bus::telemetry::init(&log)?;
+    match cli.command {
+        Command::Up(options) => up::up(config, &options).await,
+        Command::Run(options) => workers::run(config, &options).await,
+        Command::Topology {
+            command: TopologyCommand::Plan(options),
+        } => command::topology::plan(&config, &options).await,
+        Command::Topology {
+            command: TopologyCommand::Apply,
+        } => command::topology::apply(&config).await,
+        Command::Pub(options) => command::publish::publish(&config, &options).await,
+        Command::Query(options) => command::query::query(&config, &options).await,
+        Command::Config { .. } => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,97 @@
+//! Every worker, in one list. A new one is one line here.
+
+use std::net::SocketAddr;
+
+use bus::Context;
+use futures_util::future::BoxFuture;
+
+use crate::config::Config;
+
+/// Starts a prepared worker; it runs until the process is to end.
+pub type Start = Box<dyn FnOnce(Context) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
+
+/// A worker that has what it needs of this machine.
+pub struct Ready {
+    /// Starts it.
+    pub start: Start,
+    /// Where it listens, if it does.
+    pub address: Option<SocketAddr>,
+}
+
+/// One worker.
+pub struct Worker {
+    /// Its name on the command line, in the configuration and in heartbeats.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Takes what it needs of this machine (files, ports) and fails before any work is done.
+    pub prepare: fn(&Config) -> BoxFuture<'static, anyhow::Result<Ready>>,
+}
+
+/// All of them, in the order in which `aiai up` starts them.
+pub const WORKERS: &[Worker] = &[
+    Worker {
+        name: "sink",
+        about: "stores events in DuckDB and answers query.*",
+        prepare: sink,
+    },
+    Worker {
+        name: "ingest",
+        about: "validates what agents publish: INGEST to EVENTS",
+        prepare: ingest,
+    },
+    Worker {
+        name: "node",
+        about: "publishes this machine's vital signs",
+        prepare: node,
+    },
+    Worker {
+        name: "dashboard",
+        about: "serves the live pages",
+        prepare: dashboard,
+    },
+];
+
+fn ready<F>(run: impl FnOnce(Context) -> F + Send + 'static) -> Ready
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    Ready {
+        start: Box::new(move |context| Box::pin(run(context))),
+        address: None,
+    }
+}
+
+fn ingest(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let batch = config.ingest.clone();
+    Box::pin(async move {
+        Ok(ready(move |context| {
+            bus::stage::run::<ingest::Ingest>((), batch, context)
+        }))
+    })
+}
+
+fn sink(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let (settings, data) = (config.sink.clone(), config.data.clone());
+    Box::pin(async move {
+        let sink = tokio::task::spawn_blocking(move || sink::Sink::open(&settings, &data)).await??;
+        Ok(ready(move |context| sink.run(context)))
+    })
+}
+
+fn node(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let settings = config.node.clone();
+    Box::pin(async move { Ok(ready(move |context| node::run(settings, context))) })
+}
+
+fn dashboard(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let settings = config.dashboard.clone();
+    Box::pin(async move {
+        let listener = dashboard::bind(&settings).await?;
+        let address = listener.local_addr()?;
+        Ok(Ready {
+            address: Some(address),
+            ..ready(move |context| dashboard::run(settings, listener, context))
+        })
+    })
+}

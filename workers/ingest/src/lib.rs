@@ -1,0 +1,64 @@
+//! ingest: validates what agents published and turns it into canonical events.
+//!
+//! Reads INGEST; writes `events.<kind>` as NDJSON batches and `dead.ingest.<kind>`. Any number of
+//! copies share the durable `ingest`. A pure function of each message: no state, no clock, no look-ups.
+
+use bus::{Context, DeadLetter, Delivery, Failure, Input, Outbox, topology};
+use schemas::{Decoded, Incoming, Time, decode, headers, subjects};
+
+/// The `[ingest]` section: how events are batched on their way out.
+pub type Config = bus::stage::BatchConfig;
+
+/// The worker.
+#[derive(Debug)]
+pub struct Ingest;
+
+impl bus::Stage for Ingest {
+    const NAME: &'static str = "ingest";
+    type Config = ();
+
+    fn input() -> Input {
+        Input::new(topology::INGEST, Self::NAME)
+    }
+
+    fn start((): (), _: &Context) -> anyhow::Result<Self> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, message: &Delivery, out: &mut Outbox) -> Result<(), Failure> {
+        let payload = message.payload();
+        let incoming = Incoming {
+            subject: message.subject(),
+            content_type: message.header(headers::CONTENT_TYPE),
+            payload,
+            origin: message.sequence(),
+            stored: Time(message.stored_microseconds()),
+        };
+        let mut whole = None;
+        decode(&incoming, &mut |decoded| match decoded {
+            Decoded::Item { kind, item, .. } => {
+                out.line(subjects::events(kind), |lines| item.write_line(lines));
+            }
+            Decoded::Rejected {
+                index: Some(index),
+                payload: item,
+                rejection,
+            } => out.dead(DeadLetter {
+                kind: last_token(incoming.subject).to_owned(),
+                payload: payload.slice_ref(item),
+                index: Some(index),
+                rejection,
+            }),
+            Decoded::Rejected {
+                index: None,
+                rejection,
+                ..
+            } => whole = Some(rejection),
+        });
+        whole.map_or(Ok(()), |rejection| Err(Failure::Reject { rejection }))
+    }
+}
+
+fn last_token(subject: &str) -> &str {
+    subject.rsplit('.').next().unwrap_or(subject)
+}

@@ -1,0 +1,103 @@
+//! The `[sink]` section.
+
+use std::path::Path;
+
+use bus::writer::CommitConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::Settings;
+
+/// The database file in the data folder.
+pub const DATABASE_FILE: &str = "aiai.duckdb";
+/// The only folder that SQL may read files from, in the data folder.
+const ARCHIVE_FOLDER: &str = "archive";
+
+/// The `[sink]` section.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Memory DuckDB may use, writer and queries together.
+    pub memory_limit_megabytes: u64,
+    /// Disk space queries may spill to.
+    pub spill_limit_megabytes: u64,
+    /// Threads DuckDB may use.
+    pub threads: u32,
+    /// How rows are gathered into transactions.
+    pub commit: CommitConfig,
+    /// What one query may cost.
+    pub query: QueryConfig,
+    /// What is removed from the streams once it is durable here.
+    pub trim: TrimConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            memory_limit_megabytes: 512,
+            spill_limit_megabytes: 4096,
+            threads: 2,
+            commit: CommitConfig::default(),
+            query: QueryConfig::default(),
+            trim: TrimConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn settings(&self, data: &Path) -> Settings {
+        Settings {
+            memory_limit_mb: self.memory_limit_megabytes,
+            spill_limit_mb: self.spill_limit_megabytes,
+            threads: self.threads,
+            archive_folder: Some(data.join(ARCHIVE_FOLDER)),
+            ..Settings::default()
+        }
+    }
+}
+
+/// Upper limits of `query.sql`; a request may ask for less.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueryConfig {
+    /// Rows.
+    pub rows_max: u64,
+    /// Bytes of rows, as JSON.
+    pub megabytes_max: u64,
+    /// Running time.
+    pub timeout_seconds: u32,
+    /// Queries running at the same time; each has a connection.
+    pub concurrency: usize,
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self {
+            rows_max: 1_000_000,
+            megabytes_max: 256,
+            timeout_seconds: 60,
+            concurrency: 2,
+        }
+    }
+}
+
+/// Trimming of INGEST, EVENTS and DEAD.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrimConfig {
+    /// Between two rounds.
+    pub interval_seconds: u32,
+    /// EVENTS and DEAD are kept so long after they were stored here, bytes permitting.
+    pub retain_hours: u32,
+    /// Above this share of a stream's byte limit what is durable is trimmed sooner.
+    pub full_percent: u8,
+}
+
+impl Default for TrimConfig {
+    fn default() -> Self {
+        Self {
+            interval_seconds: 10,
+            retain_hours: 24,
+            full_percent: 70,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Dead letters: from a DEAD message to its row, stored once however often it was published.
+//!
+//! Nothing makes a dead letter unreadable: a header that is missing or wrong leaves its column null.
+
+use std::collections::HashSet;
+
+use anyhow::Context;
+use duckdb::Connection;
+use duckdb::arrow::datatypes::{TimestampMicrosecondType, UInt16Type, UInt32Type, UInt64Type};
+use schemas::{Origins, Time, headers};
+
+use crate::StoredMessage;
+use crate::appending::{BytesColumn, Columns, NumberColumn, TextColumn, numbers};
+use crate::progress::Progress;
+use crate::ranges::SEQUENCE_MAX;
+
+/// A dead letter, read from its headers.
+pub(crate) struct DeadLetter<'a> {
+    /// ULID of INGEST's epoch.
+    pub(crate) epoch: Option<&'a str>,
+    /// The INGEST messages it accounts for: one, or all those of an EVENTS message that was refused whole.
+    pub(crate) origins: Origins,
+    stage: &'a str,
+    origin: Option<u64>,
+    index: Option<u32>,
+    message: StoredMessage<'a>,
+}
+
+/// What makes two dead letters the same: id of the epoch, stage, origin, index.
+pub(crate) type Key = (u16, String, u64, Option<u32>);
+
+impl<'a> DeadLetter<'a> {
+    pub(crate) fn read(message: &StoredMessage<'a>) -> Self {
+        let header = |name: &str| message.headers.get(name);
+        let origin = header(headers::ORIGIN)
+            .and_then(|value| value.parse().ok())
+            .filter(|origin| (1..=SEQUENCE_MAX).contains(origin));
+        let origins = match origin {
+            Some(origin) => Origins::from_iter([origin]),
+            None => header(headers::ORIGINS)
+                .and_then(|value| value.parse().ok())
+                .unwrap_or_default(),
+        };
+        DeadLetter {
+            epoch: header(headers::EPOCH).filter(|epoch| ulid::Ulid::from_string(epoch).is_ok()),
+            origins,
+            stage: header(headers::STAGE).unwrap_or_else(|| subject_token(message.subject, 1)),
+            origin,
+            index: header(headers::INDEX).and_then(|value| value.parse().ok()),
+            message: *message,
+        }
+    }
+
+    /// What its repeats would share; none if it does not say which message it is about.
+    pub(crate) fn key(&self, epoch: u16) -> Option<Key> {
+        Some((epoch, self.stage.to_owned(), self.origin?, self.index))
+    }
+}
+
+/// The token of a subject at this position, or nothing.
+fn subject_token(subject: &str, position: usize) -> &str {
+    subject.split('.').nth(position).unwrap_or_default()
+}
+
+/// Which dead letters are in the database, of those this batch might repeat.
+pub(crate) fn known_keys(
+    connection: &Connection,
+    progress: &Progress,
+    letters: &[DeadLetter<'_>],
+) -> anyhow::Result<HashSet<Key>> {
+    let mut wanted: Vec<(u16, u64)> = letters
+        .iter()
+        .filter_map(|letter| {
+            let epoch = progress.known_epoch(letter.epoch?)?;
+            let origin = letter.origin?;
+            epoch.dead.contains(origin).then_some((epoch.id, origin))
+        })
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut known = HashSet::new();
+    // Numbers only: nothing to quote. In pieces, so that no statement grows without bound.
+    for piece in wanted.chunks(1000) {
+        let list: Vec<String> = piece
+            .iter()
+            .map(|(epoch, origin)| format!("({epoch},{origin})"))
+            .collect();
+        let sql = format!(
+            "SELECT epoch, stage, origin, idx FROM dead WHERE (epoch, origin) IN (VALUES {})",
+            list.join(",")
+        );
+        let mut statement = connection.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            known.insert((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        }
+    }
+    Ok(known)
+}
+
+/// The table `dead` as columns being filled.
+#[derive(Default)]
+pub(crate) struct DeadColumns {
+    stage: TextColumn,
+    kind: TextColumn,
+    reason: TextColumn,
+    place: TextColumn,
+    problem: TextColumn,
+    fix: TextColumn,
+    origin: NumberColumn<UInt64Type>,
+    idx: NumberColumn<UInt32Type>,
+    epoch: NumberColumn<UInt16Type>,
+    subject: TextColumn,
+    stored: NumberColumn<TimestampMicrosecondType>,
+    headers: TextColumn,
+    payload: BytesColumn,
+    dead_seq: Vec<u64>,
+    dead_at: Vec<i64>,
+}
+
+impl DeadColumns {
+    pub(crate) fn push(&mut self, letter: &DeadLetter<'_>, epoch: Option<u16>) -> anyhow::Result<()> {
+        let message = &letter.message;
+        let header = |name: &str| message.headers.get(name);
+        let kind = header(headers::KIND).unwrap_or_else(|| subject_token(message.subject, 2));
+        let stored: Option<Time> = header(headers::STORED).and_then(|value| value.parse().ok());
+        self.stage.push(Some(letter.stage));
+        self.kind.push(Some(kind));
+        self.reason.push(header(headers::REASON));
+        self.place.push(header(headers::PLACE));
+        self.problem.push(header(headers::PROBLEM));
+        self.fix.push(header(headers::FIX));
+        self.origin.push(letter.origin);
+        self.idx.push(letter.index);
+        self.epoch.push(epoch);
+        self.subject.push(header(headers::SUBJECT));
+        self.stored.push(stored.map(|stored| stored.0));
+        self.headers.push(Some(&headers_json(message)?));
+        self.payload.push(message.payload);
+        self.dead_seq.push(message.sequence);
+        self.dead_at.push(message.stored.0);
+        Ok(())
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.dead_seq.len()
+    }
+
+    pub(crate) fn take(&mut self) -> Columns {
+        vec![
+            ("stage", self.stage.take()),
+            ("kind", self.kind.take()),
+            ("reason", self.reason.take()),
+            ("place", self.place.take()),
+            ("problem", self.problem.take()),
+            ("fix", self.fix.take()),
+            ("origin", self.origin.take()),
+            ("idx", self.idx.take()),
+            ("epoch", self.epoch.take()),
+            ("subject", self.subject.take()),
+            ("stored", self.stored.take()),
+            ("headers", self.headers.take()),
+            ("payload", self.payload.take()),
+            ("dead_seq", numbers::<UInt64Type>(&mut self.dead_seq)),
+            ("dead_at", numbers::<TimestampMicrosecondType>(&mut self.dead_at)),
+        ]
+    }
+}
+
+/// All headers as one JSON object; of repeated names the last value counts.
+fn headers_json(message: &StoredMessage<'_>) -> anyhow::Result<String> {
+    let mut map = serde_json::Map::new();
+    message.headers.for_each(&mut |name, value| {
+        map.insert(name.to_owned(), value.into());
+    });
+    serde_json::to_string(&map).context("headers as JSON")
+}

@@ -1,0 +1,42 @@
+//! The only DuckDB writer; answers `query.*`.
+//!
+//! The synchronous core, free of NATS: [`Store`] writes, [`Reader`] answers SQL, [`Monitor`] answers the
+//! overview. All of it blocks, so it belongs on threads of its own, never on the async runtime.
+
+mod activity;
+mod answers;
+mod appending;
+mod columns;
+mod config;
+mod dead;
+mod decode;
+mod gate;
+mod ledger;
+mod live;
+mod message;
+mod open;
+mod overview;
+mod progress;
+mod query;
+mod ranges;
+mod rate_window;
+mod row_json;
+mod schema;
+mod store;
+#[cfg(test)]
+mod store_faults;
+mod trim;
+mod vitals;
+mod watchdog;
+mod worker;
+
+pub use activity::Activity;
+pub use config::{Config, DATABASE_FILE, QueryConfig, TrimConfig};
+pub use ledger::{StreamFigures, ledger};
+pub use message::{CommitError, Headers, Outcome, Rejected, Source, StoredMessage};
+pub use open::Settings;
+pub use overview::Monitor;
+pub use query::{Column, Limits, Part, QueryError, QueryErrorKind, Reader, Summary, Truncation};
+pub use ranges::RangeSet;
+pub use store::Store;
+pub use worker::Sink;

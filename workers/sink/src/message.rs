@@ -1,0 +1,150 @@
+//! What the sink is handed and what it hands back.
+
+use std::fmt;
+
+use schemas::Time;
+
+use crate::Activity;
+
+/// The stream a message came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// Canonical events: the stream EVENTS.
+    Events,
+    /// Dead letters: the stream DEAD.
+    Dead,
+}
+
+impl Source {
+    /// The stream's name, as the table `checkpoint` has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Source::Events => "EVENTS",
+            Source::Dead => "DEAD",
+        }
+    }
+
+    /// The stream with exactly this name.
+    pub fn parse(name: &str) -> Option<Source> {
+        [Source::Events, Source::Dead]
+            .into_iter()
+            .find(|source| source.as_str() == name)
+    }
+}
+
+/// The headers of a message, wherever they are kept.
+pub trait Headers {
+    /// The first value of the header with exactly this name.
+    fn get(&self, name: &str) -> Option<&str>;
+    /// Calls `visit` with every name and value.
+    fn for_each(&self, visit: &mut dyn FnMut(&str, &str));
+}
+
+impl Headers for Vec<(String, String)> {
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self.iter().find(|(known, _)| known == name)?;
+        Some(&found.1)
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(&str, &str)) {
+        self.iter().for_each(|(name, value)| visit(name, value));
+    }
+}
+
+/// One message as a stream delivered it. Borrows everything: nothing of it is copied before it is parsed.
+#[derive(Clone, Copy)]
+pub struct StoredMessage<'a> {
+    /// The stream.
+    pub source: Source,
+    /// ULID of that stream's epoch.
+    pub stream_epoch: &'a str,
+    /// Sequence in that stream, from 1.
+    pub sequence: u64,
+    /// Its subject, e.g. `events.metric`.
+    pub subject: &'a str,
+    /// Its headers.
+    pub headers: &'a dyn Headers,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// When NATS stored it.
+    pub stored: Time,
+}
+
+/// An EVENTS message that cannot be stored, for the caller to dead-letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its position in the batch.
+    pub index: usize,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What one commit did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outcome {
+    /// Rows written to the tables of the kinds.
+    pub rows: u64,
+    /// Origins that came again in another EVENTS message; their rows were not written again.
+    pub duplicates: u64,
+    /// Rows written to `dead`.
+    pub dead: u64,
+    /// Redelivered messages, already processed: nothing was to be done.
+    pub skipped: u64,
+    /// Messages of which nothing was stored.
+    pub rejected: Vec<Rejected>,
+    /// What was written, for [`crate::Monitor::record`].
+    pub activity: Activity,
+}
+
+/// Why a commit failed. Nothing of the batch was stored, and the next commit starts from what is stored.
+#[derive(Debug)]
+pub struct CommitError {
+    /// Whether the same batch may succeed later without anybody touching the program (disk full, memory).
+    pub retry: bool,
+    /// What to do about it.
+    pub fix: &'static str,
+    source: anyhow::Error,
+}
+
+impl CommitError {
+    pub(crate) fn new(source: anyhow::Error) -> Self {
+        let text = format!("{source:#}").to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        let (retry, fix) = if has(&["no space left", "disk full", "not enough space"]) {
+            (
+                true,
+                "free disk space; nothing is lost, the messages stay in NATS",
+            )
+        } else if has(&["out of memory", "failed to allocate", "could not allocate"]) {
+            (true, "raise sink.memory_limit_mb or lower sink.batch_rows")
+        } else if has(&["fatal error", "invalidated"]) {
+            (
+                false,
+                "restart the sink: DuckDB has closed the database after a fatal error",
+            )
+        } else if has(&["read-only", "permission denied"]) {
+            (
+                false,
+                "make the data folder writable for this user, then restart the sink",
+            )
+        } else {
+            (
+                true,
+                "see the sink's log; nothing is lost, the messages stay in NATS",
+            )
+        };
+        CommitError { retry, fix, source }
+    }
+}
+
+impl fmt::Display for CommitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not commit to the database ({})", self.fix)
+    }
+}
+
+impl std::error::Error for CommitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.source.as_ref())
+    }
+}

@@ -1,0 +1,283 @@
+//! The tables, with the units of their columns as comments, for people who open the file in the DuckDB CLI.
+
+use anyhow::{Context, bail};
+use duckdb::{Connection, OptionalExt};
+
+/// Version of the tables below. Raise it, and add a migration, when one of them changes.
+pub(crate) const VERSION: u32 = 1;
+
+/// A column: name, DuckDB type, comment.
+type Column = (&'static str, &'static str, &'static str);
+
+struct Table {
+    name: &'static str,
+    comment: &'static str,
+    columns: &'static [&'static [Column]],
+}
+
+const EVENT_START: &[Column] = &[
+    ("ts", "TIMESTAMP", "when it happened, UTC"),
+    ("tenant", "VARCHAR", "whose it is, from the subject"),
+    ("source", "VARCHAR", "who sent it"),
+];
+
+const EVENT_END: &[Column] = &[
+    ("tags", "JSON", "labels, string to string: tags->>'region'"),
+    ("session", "VARCHAR", "the agent's session"),
+    ("work_item", "VARCHAR", "the task it belongs to"),
+    ("trace_id", "VARCHAR", "the trace it belongs to"),
+    ("v", "USMALLINT", "contract version"),
+    (
+        "origin",
+        "UBIGINT",
+        "sequence in INGEST of the message that carried it",
+    ),
+    ("idx", "UINTEGER", "position in that message, from 0"),
+    ("epoch", "USMALLINT", "INGEST's epoch: epochs.id"),
+    (
+        "stored",
+        "TIMESTAMP",
+        "when NATS stored the EVENTS message, UTC: arrival",
+    ),
+];
+
+const METRIC: &[Column] = &[
+    ("name", "VARCHAR", "what was measured"),
+    ("value", "DOUBLE", "the value measured, in the metric's own unit"),
+    (
+        "metric_type",
+        "VARCHAR",
+        "counter, cumulative, gauge or histogram",
+    ),
+];
+
+const EVENT: &[Column] = &[
+    ("name", "VARCHAR", "what happened"),
+    ("data", "JSON", "anything more"),
+];
+
+const USAGE: &[Column] = &[
+    ("model", "VARCHAR", "the model that answered"),
+    ("provider", "VARCHAR", "who runs the model"),
+    (
+        "tokens_in",
+        "BIGINT",
+        "tokens sent, including cache reads and writes",
+    ),
+    ("tokens_out", "BIGINT", "tokens received, including reasoning"),
+    (
+        "tokens_cache_read",
+        "BIGINT",
+        "the part of tokens_in read from a cache",
+    ),
+    (
+        "tokens_cache_write",
+        "BIGINT",
+        "the part of tokens_in written to a cache",
+    ),
+    (
+        "tokens_reasoning",
+        "BIGINT",
+        "the part of tokens_out spent on reasoning",
+    ),
+    (
+        "cost_usd",
+        "DECIMAL(18,9)",
+        "US dollars, exact; null when unpriced",
+    ),
+    (
+        "cost_source",
+        "VARCHAR",
+        "provider, unpriced or price_table@<version>",
+    ),
+    ("latency_ms", "DOUBLE", "milliseconds to the last token"),
+    ("ttft_ms", "DOUBLE", "milliseconds to the first token"),
+    (
+        "task_complexity",
+        "VARCHAR",
+        "trivial, simple, medium, complex or critical",
+    ),
+    ("status", "VARCHAR", "ok, error, rate_limited or timeout"),
+    ("error", "VARCHAR", "what went wrong"),
+    (
+        "reservation",
+        "VARCHAR",
+        "the budget reservation the call used up",
+    ),
+];
+
+const DEAD: &[Column] = &[
+    ("stage", "VARCHAR", "the worker that refused it"),
+    ("kind", "VARCHAR", "its kind, or unknown"),
+    ("reason", "VARCHAR", "code of the problem, e.g. unknown_field"),
+    ("place", "VARCHAR", "where in the message the problem is"),
+    ("problem", "VARCHAR", "the problem in words"),
+    ("fix", "VARCHAR", "what to do about it"),
+    ("origin", "UBIGINT", "sequence in INGEST of the original message"),
+    (
+        "idx",
+        "UINTEGER",
+        "position of the one bad item; null: the whole message",
+    ),
+    ("epoch", "USMALLINT", "INGEST's epoch: epochs.id"),
+    ("subject", "VARCHAR", "subject of the original message"),
+    (
+        "stored",
+        "TIMESTAMP",
+        "when NATS stored the original message, UTC",
+    ),
+    (
+        "headers",
+        "JSON",
+        "all headers of the dead letter, the original ones among them",
+    ),
+    ("payload", "BLOB", "the original payload, or the bad item alone"),
+    ("dead_seq", "UBIGINT", "sequence in DEAD"),
+    ("dead_at", "TIMESTAMP", "when NATS stored the dead letter, UTC"),
+];
+
+const TABLES: &[Table] = &[
+    Table {
+        name: "metric",
+        comment: "measurements, one row each",
+        columns: &[EVENT_START, METRIC, EVENT_END],
+    },
+    Table {
+        name: "event",
+        comment: "things that happened, one row each",
+        columns: &[EVENT_START, EVENT, EVENT_END],
+    },
+    Table {
+        name: "usage",
+        comment: "model calls, one row each; token counts are inclusive",
+        columns: &[EVENT_START, USAGE, EVENT_END],
+    },
+    Table {
+        name: "dead",
+        comment: "dead letters: refused messages with the reason, as they came",
+        columns: &[DEAD],
+    },
+    Table {
+        name: "duplicates",
+        comment: "origins that came in more than one EVENTS message; stored once",
+        columns: &[&[
+            ("events_epoch", "VARCHAR", "ULID of the epoch of EVENTS"),
+            (
+                "events_seq",
+                "UBIGINT",
+                "sequence in EVENTS of the message that was not stored again",
+            ),
+            ("origin", "UBIGINT", "sequence in INGEST"),
+            ("epoch", "USMALLINT", "INGEST's epoch: epochs.id"),
+        ]],
+    },
+    Table {
+        name: "epochs",
+        comment: "lives of streams: a stream deleted and created again has a new epoch",
+        columns: &[&[
+            (
+                "id",
+                "USMALLINT",
+                "what the column epoch of the other tables refers to",
+            ),
+            ("stream", "VARCHAR", "the stream"),
+            ("epoch", "VARCHAR", "ULID from the stream's metadata"),
+            (
+                "first_seen",
+                "TIMESTAMP",
+                "when its first message was stored by NATS, UTC",
+            ),
+        ]],
+    },
+    Table {
+        name: "origin_sets",
+        comment: "which INGEST messages were stored or dead-lettered, as ranges of sequences",
+        columns: &[&[
+            ("epoch", "USMALLINT", "INGEST's epoch: epochs.id"),
+            ("outcome", "VARCHAR", "stored or dead"),
+            ("ranges", "VARCHAR", "inclusive ranges: 1-1950,1952"),
+        ]],
+    },
+    Table {
+        name: "checkpoint",
+        comment: "how far each stream was processed",
+        columns: &[&[
+            ("stream", "VARCHAR", "EVENTS or DEAD"),
+            ("epoch", "VARCHAR", "ULID of that stream's epoch"),
+            (
+                "seq",
+                "UBIGINT",
+                "every message up to this sequence was processed",
+            ),
+            (
+                "beyond",
+                "VARCHAR",
+                "processed sequences past the first hole, as ranges; normally empty",
+            ),
+        ]],
+    },
+];
+
+/// Creates the tables in a new database; leaves a database of this version alone.
+///
+/// # Errors
+/// The database was written by a newer version, is somebody else's, or cannot be written.
+pub(crate) fn prepare(connection: &Connection) -> anyhow::Result<()> {
+    match version(connection)? {
+        Some(VERSION) => Ok(()),
+        Some(newer) if newer > VERSION => bail!(
+            "the database has schema version {newer}, this aiai knows {VERSION}: \
+             run the newer aiai that wrote it, or point data at another folder"
+        ),
+        Some(older) => bail!(
+            "the database has schema version {older}, which no released aiai wrote: point data at another folder"
+        ),
+        None => create(connection).context("could not create the tables"),
+    }
+}
+
+fn version(connection: &Connection) -> anyhow::Result<Option<u32>> {
+    let meta = "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'aiai_meta'";
+    if connection.query_row(meta, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(None);
+    }
+    let value = "SELECT value FROM aiai_meta WHERE key = 'schema_version'";
+    let text: Option<String> = connection.query_row(value, [], |row| row.get(0)).optional()?;
+    match text.as_deref().map(str::parse) {
+        Some(Ok(version)) => Ok(Some(version)),
+        _ => bail!("the table aiai_meta names no schema version: point data at another folder"),
+    }
+}
+
+fn create(connection: &Connection) -> anyhow::Result<()> {
+    let mut sql = String::from("BEGIN;");
+    for table in TABLES {
+        let columns = || table.columns.iter().copied().flatten();
+        let list: Vec<String> = columns()
+            .map(|(name, kind, _)| format!("{name} {kind}"))
+            .collect();
+        let name = table.name;
+        sql.push_str(&format!(
+            "CREATE TABLE IF NOT EXISTS {name}({});",
+            list.join(", ")
+        ));
+        sql.push_str(&format!("COMMENT ON TABLE {name} IS {};", quote(table.comment)));
+        for (column, _, comment) in columns() {
+            sql.push_str(&format!(
+                "COMMENT ON COLUMN {name}.{column} IS {};",
+                quote(comment)
+            ));
+        }
+    }
+    sql.push_str("CREATE TABLE IF NOT EXISTS aiai_meta(key VARCHAR, value VARCHAR);");
+    sql.push_str(&format!(
+        "INSERT INTO aiai_meta VALUES ('schema_version', '{VERSION}'); COMMIT;"
+    ));
+    connection.execute_batch(&sql)?;
+    Ok(())
+}
+
+/// A text as an SQL literal.
+pub(crate) fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -1,0 +1,129 @@
+//! Trimming: the streams forget what is durable here, and nothing else.
+//!
+//! INGEST goes as soon as every message up to a sequence is stored or dead in the database.
+//! EVENTS and DEAD stay `retain_hours` longer, unless they fill up. The sink alone does this.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Context, StreamState, topology};
+
+use crate::config::TrimConfig;
+use crate::{Monitor, Source};
+
+const MICROSECONDS_PER_HOUR: i64 = 3_600_000_000;
+
+/// Trims until the process is to end. A round that fails is tried again by the next.
+pub(crate) async fn run(config: TrimConfig, monitor: Arc<Monitor>, limits: Limits, context: Context) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(config.interval_seconds.max(1).into()));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = context.shutdown().cancelled() => return,
+        }
+        if let Err(error) = round(&config, &monitor, &limits, &context).await {
+            tracing::debug!(
+                worker = "sink",
+                error = format!("{error:#}"),
+                "streams not trimmed this time"
+            );
+        }
+    }
+}
+
+/// Byte limits of the streams that stay longer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) events_bytes: u64,
+    pub(crate) dead_bytes: u64,
+}
+
+async fn round(
+    config: &TrimConfig,
+    monitor: &Arc<Monitor>,
+    limits: &Limits,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let ingest = context.stream_state(topology::INGEST).await?;
+    let acknowledged = context.durable_state(topology::INGEST, "ingest").await?.ack_floor;
+    let epoch = ingest.epoch.clone();
+    let watermark = blocking(monitor, move |monitor| monitor.ingest_watermark(&epoch)).await?;
+    trim(
+        context,
+        topology::INGEST,
+        &ingest,
+        watermark.min(acknowledged) + 1,
+    )
+    .await?;
+
+    let now = now_microseconds();
+    let before = now - i64::from(config.retain_hours) * MICROSECONDS_PER_HOUR;
+    for (name, source, limit) in [
+        (topology::EVENTS, Source::Events, limits.events_bytes),
+        (topology::DEAD, Source::Dead, limits.dead_bytes),
+    ] {
+        let state = context.stream_state(name).await?;
+        if state.messages == 0 {
+            continue;
+        }
+        let epoch = state.epoch.clone();
+        let checkpoint = blocking(monitor, move |monitor| monitor.checkpoint(source, &epoch)).await?;
+        let full = state.bytes > limit / 100 * u64::from(config.full_percent);
+        let old = if full {
+            middle(&state)
+        } else {
+            context.sequence_at(&state, name, before).await?
+        };
+        trim(context, name, &state, old.min(checkpoint + 1)).await?;
+    }
+    Ok(())
+}
+
+/// A full stream loses its older half, as far as that is durable.
+const fn middle(state: &StreamState) -> u64 {
+    state.first_sequence + (state.last_sequence - state.first_sequence).div_ceil(2)
+}
+
+async fn trim(context: &Context, name: &str, state: &StreamState, below: u64) -> anyhow::Result<()> {
+    if below > state.first_sequence && state.messages > 0 {
+        let purged = context.trim(name, below).await?;
+        tracing::debug!(worker = "sink", stream = name, below, purged, "trimmed");
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    monitor: &Arc<Monitor>,
+    read: impl FnOnce(&Monitor) -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    let monitor = monitor.clone();
+    tokio::task::spawn_blocking(move || read(&monitor)).await?
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now_microseconds() -> i64 {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_stream_loses_its_older_half() {
+        let state = |first_sequence, last_sequence| StreamState {
+            epoch: String::new(),
+            first_sequence,
+            last_sequence,
+            messages: last_sequence - first_sequence + 1,
+            bytes: 0,
+        };
+        assert_eq!(middle(&state(1, 100)), 51);
+        assert_eq!(middle(&state(7, 7)), 7);
+        assert_eq!(middle(&state(7, 8)), 8);
+    }
+}

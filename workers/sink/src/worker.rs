@@ -1,0 +1,186 @@
+//! The worker: the database core on the bus.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bus::{CommitFailure, Context, Delivery, Input, Received, StreamState, topology};
+use schemas::{Reason, Rejection, Time};
+
+use crate::config::{Config, DATABASE_FILE};
+use crate::trim::now_microseconds;
+use crate::{Headers, Monitor, Source, Store, StoredMessage, answers, trim};
+
+/// The sink with its database open.
+pub struct Sink {
+    config: Config,
+    store: Store,
+    monitor: Arc<Monitor>,
+}
+
+/// In the order of [`Writer::inputs`](bus::Writer::inputs).
+const SOURCES: [Source; 2] = [Source::Events, Source::Dead];
+
+impl Sink {
+    /// Opens the database in the data folder. Blocking.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or the file is in use, broken or too new.
+    pub fn open(config: &Config, data: &Path) -> anyhow::Result<Self> {
+        let store = Store::open(&data.join(DATABASE_FILE), &config.settings(data))?;
+        let monitor = Monitor::open(&store, Time(now_microseconds()))?;
+        Ok(Self {
+            config: config.clone(),
+            store,
+            monitor: Arc::new(monitor),
+        })
+    }
+
+    /// Stores and answers until the process is to end.
+    ///
+    /// # Errors
+    /// When the database needs a restart, or the service cannot be registered.
+    pub async fn run(self, context: Context) -> anyhow::Result<()> {
+        let Self {
+            config,
+            store,
+            monitor,
+        } = self;
+        let readers = (0..config.query.concurrency.max(1))
+            .map(|_| store.reader())
+            .collect::<anyhow::Result<Vec<_>>>()
+            .context("no connections for queries")?;
+        let endpoints = answers::endpoints(&config.query, readers, monitor.clone(), &context);
+        let trimming = trim::run(
+            config.trim.clone(),
+            monitor.clone(),
+            limits(&context),
+            context.clone(),
+        );
+        let writer = Writer { store, monitor };
+        let writing = bus::writer::run(writer, config.commit.clone(), context.clone());
+        let serving = context.serve("query", "SQL and the overview, from DuckDB", endpoints);
+        let serving = async { serving.await.map_err(anyhow::Error::from) };
+        let trimming = async {
+            trimming.await;
+            Ok(())
+        };
+        tokio::try_join!(writing, serving, trimming).map(|_| ())
+    }
+}
+
+fn limits(context: &Context) -> trim::Limits {
+    let streams = context.streams_config();
+    let bytes = |megabytes: u32| u64::from(megabytes) * 1024 * 1024;
+    trim::Limits {
+        events_bytes: bytes(streams.events_max_megabytes),
+        dead_bytes: bytes(streams.dead_max_megabytes),
+    }
+}
+
+struct Writer {
+    store: Store,
+    monitor: Arc<Monitor>,
+}
+
+impl bus::Writer for Writer {
+    const NAME: &'static str = "sink";
+
+    fn inputs() -> Vec<Input> {
+        [topology::EVENTS, topology::DEAD]
+            .map(|stream| Input::new(stream, Self::NAME))
+            .into()
+    }
+
+    fn resume(&mut self, input: usize, stream: &StreamState) -> u64 {
+        let source = SOURCES[input];
+        let checkpoint = self.store.checkpoint(source, &stream.epoch);
+        if checkpoint > stream.last_sequence {
+            tracing::error!(
+                worker = "sink",
+                stream = source.as_str(),
+                checkpoint,
+                last = stream.last_sequence,
+                "the stream is older than the database: its files were restored from a copy; \
+                 messages published until it passes the checkpoint will be taken for known ones"
+            );
+        }
+        if checkpoint + 1 < stream.first_sequence {
+            if checkpoint > 0 {
+                tracing::warn!(
+                    worker = "sink",
+                    stream = source.as_str(),
+                    from = checkpoint + 1,
+                    to = stream.first_sequence - 1,
+                    "the stream no longer holds these messages; the database is older than the stream"
+                );
+            }
+            self.store.begin_at(source, &stream.epoch, stream.first_sequence);
+        }
+        self.store
+            .checkpoint(source, &stream.epoch)
+            .max(stream.first_sequence.saturating_sub(1))
+            + 1
+    }
+
+    fn commit(&mut self, batch: &[Received]) -> Result<Vec<(usize, Rejection)>, CommitFailure> {
+        let headers: Vec<_> = batch
+            .iter()
+            .map(|received| DeliveryHeaders(&received.delivery))
+            .collect();
+        let messages: Vec<_> = batch
+            .iter()
+            .zip(&headers)
+            .map(|(received, headers)| StoredMessage {
+                source: SOURCES[received.input],
+                stream_epoch: &received.epoch,
+                sequence: received.delivery.sequence(),
+                subject: received.delivery.subject(),
+                headers,
+                payload: received.delivery.payload(),
+                stored: Time(received.delivery.stored_microseconds()),
+            })
+            .collect();
+        let outcome = self.store.commit(&messages).map_err(|error| {
+            let retry = error.retry;
+            let error = anyhow::Error::new(error);
+            if retry {
+                CommitFailure::Retry(error)
+            } else {
+                CommitFailure::Fatal(error)
+            }
+        })?;
+        self.monitor.record(&outcome);
+        Ok(outcome
+            .rejected
+            .into_iter()
+            .map(|rejected| {
+                let fix = "only worker ingest writes to events.>: find out who published it";
+                (
+                    rejected.index,
+                    Rejection::new(Reason::MalformedBatch, "payload", rejected.reason, fix),
+                )
+            })
+            .collect())
+    }
+
+    fn buried(&mut self, received: &Received) {
+        self.store.settle(
+            SOURCES[received.input],
+            &received.epoch,
+            received.delivery.sequence(),
+        );
+    }
+}
+
+struct DeliveryHeaders<'a>(&'a Delivery);
+
+impl Headers for DeliveryHeaders<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.header(name)
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(&str, &str)) {
+        self.0.headers().for_each(|(name, value)| visit(name, value));
+    }
+}
