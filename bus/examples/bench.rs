@@ -28,7 +28,11 @@ const IDLE_SECONDS: u64 = 20;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let binary = PathBuf::from(arguments.next().context("usage: bench AIAI [MESSAGES] [ROUNDS] [JSON-FILE]")?);
+    let binary = PathBuf::from(
+        arguments
+            .next()
+            .context("usage: bench AIAI [MESSAGES] [ROUNDS] [JSON-FILE]")?,
+    );
     let messages: u64 = arguments.next().map_or(Ok(300_000), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
     let report = arguments.next().map(PathBuf::from);
@@ -48,7 +52,9 @@ async fn main() -> anyhow::Result<()> {
 
 /// Messages a second.
 async fn timed(round: impl Future<Output = anyhow::Result<f64>>) -> anyhow::Result<f64> {
-    tokio::time::timeout(ROUND_TIMEOUT, round).await.context("a round took more than three minutes")?
+    tokio::time::timeout(ROUND_TIMEOUT, round)
+        .await
+        .context("a round took more than three minutes")?
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -58,9 +64,14 @@ fn rate(messages: u64, elapsed: Duration) -> f64 {
 
 /// Publishes with a window of pending acknowledgements.
 async fn publish(url: String, messages: u64) -> anyhow::Result<()> {
-    let client = async_nats::ConnectOptions::new().client_capacity(8192).connect(url).await?;
-    let jetstream =
-        jetstream::ContextBuilder::new().max_ack_inflight(WINDOW * 2).ack_timeout(Duration::from_secs(30)).build(client);
+    let client = async_nats::ConnectOptions::new()
+        .client_capacity(8192)
+        .connect(url)
+        .await?;
+    let jetstream = jetstream::ContextBuilder::new()
+        .max_ack_inflight(WINDOW * 2)
+        .ack_timeout(Duration::from_secs(30))
+        .build(client);
     let mut pending: VecDeque<PublishAckFuture> = VecDeque::with_capacity(WINDOW);
     for _ in 0..messages {
         if pending.len() >= WINDOW
@@ -68,7 +79,11 @@ async fn publish(url: String, messages: u64) -> anyhow::Result<()> {
         {
             oldest.await?;
         }
-        pending.push_back(jetstream.publish("ingest.metric", Bytes::from_static(PAYLOAD.as_bytes())).await?);
+        pending.push_back(
+            jetstream
+                .publish("ingest.metric", Bytes::from_static(PAYLOAD.as_bytes()))
+                .await?,
+        );
     }
     for ack in pending {
         ack.await?;
@@ -77,8 +92,13 @@ async fn publish(url: String, messages: u64) -> anyhow::Result<()> {
 }
 
 async fn connect(server: &TestServer) -> anyhow::Result<Context> {
-    let context =
-        Context::connect(&server.config(), &StreamsConfig::default(), "bench", CancellationToken::new()).await?;
+    let context = Context::connect(
+        &server.config(),
+        &StreamsConfig::default(),
+        "bench",
+        CancellationToken::new(),
+    )
+    .await?;
     context.ensure_topology().await?;
     Ok(context)
 }
@@ -92,8 +112,9 @@ async fn run_relay(messages: u64) -> anyhow::Result<f64> {
         .client_capacity(8192)
         .connect(server.url())
         .await?;
-    let consumer: PullConsumer =
-        jetstream::new(client.clone()).get_consumer_from_stream("ingest", "INGEST").await?;
+    let consumer: PullConsumer = jetstream::new(client.clone())
+        .get_consumer_from_stream("ingest", "INGEST")
+        .await?;
     let mut pulled = consumer
         .stream()
         .max_messages_per_batch(2000)
@@ -141,7 +162,11 @@ async fn run_pipeline(binary: &Path, messages: u64) -> anyhow::Result<f64> {
     let server = TestServer::start().await?;
     let context = connect(&server).await?;
     let data = tempfile::tempdir()?;
-    let _process = start(binary, data.path(), &["run", "ingest", "sink", "--nats-url", server.url()])?;
+    let _process = start(
+        binary,
+        data.path(),
+        &["run", "ingest", "sink", "--nats-url", server.url()],
+    )?;
     while count(&context).await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -153,14 +178,19 @@ async fn run_pipeline(binary: &Path, messages: u64) -> anyhow::Result<f64> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let elapsed = started.elapsed();
-    ensure!(count(&context).await? == before + messages, "more rows than messages");
+    ensure!(
+        count(&context).await? == before + messages,
+        "more rows than messages"
+    );
     Ok(rate(messages, elapsed))
 }
 
 /// Rows of the bench in the database.
 async fn count(context: &Context) -> anyhow::Result<u64> {
     let sql = "SELECT count(*) AS n FROM metric WHERE name = 'queue.depth'";
-    let answer = context.request("query.sql", "sink", Bytes::from(sql), Duration::from_secs(10)).await?;
+    let answer = context
+        .request("query.sql", "sink", Bytes::from(sql), Duration::from_secs(10))
+        .await?;
     let row = std::str::from_utf8(&answer)?.lines().nth(1).context("no row")?;
     let row: serde_json::Value = serde_json::from_str(row)?;
     row["n"].as_u64().context("no count")
@@ -174,7 +204,13 @@ struct Idle {
 /// The process without its nats-server child, after it has settled.
 async fn measure_idle(binary: &Path) -> anyhow::Result<Idle> {
     let data = tempfile::tempdir()?;
-    let listen = ["up", "--set", "nats.listen=127.0.0.1:0", "--set", "dashboard.listen=127.0.0.1:0"];
+    let listen = [
+        "up",
+        "--set",
+        "nats.listen=127.0.0.1:0",
+        "--set",
+        "dashboard.listen=127.0.0.1:0",
+    ];
     let process = start(binary, data.path(), &listen)?;
     let pid = process.0.id();
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -194,17 +230,24 @@ async fn measure_idle(binary: &Path) -> anyhow::Result<Idle> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     #[allow(clippy::cast_precision_loss)]
-    Ok(Idle { cpu_percent: (after - before) * 100.0 / IDLE_SECONDS as f64, memory_megabytes })
+    Ok(Idle {
+        cpu_percent: (after - before) * 100.0 / IDLE_SECONDS as f64,
+        memory_megabytes,
+    })
 }
 
 /// Processor seconds used so far and resident megabytes, from /proc (Linux).
 fn usage(pid: u32) -> anyhow::Result<(f64, f64)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("idle is measured on Linux only")?;
+    let stat =
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).context("idle is measured on Linux only")?;
     let after_name = stat.rsplit(')').next().context("stat")?;
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("VmRSS")?;
     let kilobytes: f64 = resident.split_whitespace().next().context("VmRSS")?.parse()?;
     Ok((ticks / 100.0, kilobytes / 1024.0))
 }
@@ -224,13 +267,29 @@ fn print(
 ) -> anyhow::Result<()> {
     let (relay_rate, pipeline_rate) = (median(relay), median(pipeline));
     let ratio = pipeline_rate / relay_rate;
-    println!("single-event messages of {} bytes, {messages} a round, medians of {} rounds", PAYLOAD.len(), relay.len());
-    println!("  bare relay             {relay_rate:>10.0} messages/s   {}", each(relay));
-    println!("  pipeline into DuckDB   {pipeline_rate:>10.0} events/s     {}", each(pipeline));
+    println!(
+        "single-event messages of {} bytes, {messages} a round, medians of {} rounds",
+        PAYLOAD.len(),
+        relay.len()
+    );
+    println!(
+        "  bare relay             {relay_rate:>10.0} messages/s   {}",
+        each(relay)
+    );
+    println!(
+        "  pipeline into DuckDB   {pipeline_rate:>10.0} events/s     {}",
+        each(pipeline)
+    );
     println!("  ratio                  {ratio:>10.2}              (target: at least 0.70)");
     println!("idle, aiai up without its nats-server");
-    println!("  processor              {:>10.2} % of a core  (target: under 2)", idle.cpu_percent);
-    println!("  memory                 {:>10.0} MB           (target: under 150)", idle.memory_megabytes);
+    println!(
+        "  processor              {:>10.2} % of a core  (target: under 2)",
+        idle.cpu_percent
+    );
+    println!(
+        "  memory                 {:>10.0} MB           (target: under 150)",
+        idle.memory_megabytes
+    );
     if let Some(path) = report {
         let json = serde_json::json!({
             "messages": messages, "payload_bytes": PAYLOAD.len(),

@@ -6,13 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::jetstream::message::PublishMessage;
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use crate::apply::{self, Scope};
 use crate::connect::{self, NatsConfig};
 use crate::error::{Error, Result};
-use crate::plan::{self, Plan, Scope};
+use crate::plan::{self, Plan};
 use crate::topology::{EPOCH_KEY, StreamsConfig, Topology};
 
 /// How long JetStream may take to acknowledge one message.
@@ -79,17 +78,6 @@ pub struct DurableState {
     pub ack_pending: u64,
     /// Not delivered yet.
     pub pending: u64,
-}
-
-/// Where an acknowledged message ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// The stream.
-    pub stream: String,
-    /// Its sequence there.
-    pub sequence: u64,
-    /// Already there under the same `Nats-Msg-Id`.
-    pub duplicate: bool,
 }
 
 impl Context {
@@ -207,7 +195,7 @@ impl Context {
     /// # Errors
     /// When the server refuses a change.
     pub async fn apply(&self, plan: &Plan, scope: Scope) -> Result<()> {
-        plan::apply(self.jetstream(), &self.topology(), plan, scope).await
+        apply::apply(self.jetstream(), &self.topology(), plan, scope).await
     }
 
     /// Creates what is missing and refuses a server on which messages could be lost.
@@ -314,58 +302,6 @@ impl Context {
         Ok(low)
     }
 
-    /// Publishes one message into a stream and waits for its acknowledgement.
-    ///
-    /// # Errors
-    /// [`Error::NotAcknowledged`]: the message may or may not be stored.
-    pub async fn publish(&self, subject: &str, payload: Bytes) -> Result<Stored> {
-        self.publish_pipelined(subject, payload, None).await?.wait().await
-    }
-
-    /// Sends one message into a stream; the answer waits in [`PendingAck`].
-    ///
-    /// A message sent again under the same id within the stream's duplicate window is stored once.
-    ///
-    /// # Errors
-    /// When it could not be sent.
-    pub async fn publish_pipelined(
-        &self,
-        subject: &str,
-        payload: Bytes,
-        message_id: Option<&str>,
-    ) -> Result<PendingAck> {
-        let mut message = PublishMessage::build().payload(payload);
-        if let Some(id) = message_id {
-            message = message.message_id(id);
-        }
-        let future = self
-            .jetstream()
-            .send_publish(subject.to_owned(), message)
-            .await
-            .map_err(|error| Error::NotAcknowledged {
-                subject: subject.to_owned(),
-                source: error.into(),
-            })?;
-        Ok(PendingAck {
-            subject: subject.to_owned(),
-            future,
-        })
-    }
-
-    /// Publishes without waiting and without a stream: for live messages nobody must have.
-    ///
-    /// # Errors
-    /// When the connection's buffer is gone.
-    pub async fn publish_live(&self, subject: &str, payload: Bytes) -> Result<()> {
-        self.client()
-            .publish(subject.to_owned(), payload)
-            .await
-            .map_err(|error| Error::NotAcknowledged {
-                subject: subject.to_owned(),
-                source: error.into(),
-            })
-    }
-
     /// Hands everything sent so far to the server.
     pub async fn flush(&self) {
         let flushed = tokio::time::timeout(ACK_TIMEOUT, self.client().flush()).await;
@@ -376,30 +312,5 @@ impl Context {
 
     pub(crate) fn count(&self, counter: impl Fn(&Counters) -> &AtomicU64, by: usize) {
         counter(&self.inner.counters).fetch_add(by as u64, Relaxed);
-    }
-}
-
-/// The acknowledgement of one published message, still on its way.
-#[derive(Debug)]
-pub struct PendingAck {
-    subject: String,
-    future: jetstream::context::PublishAckFuture,
-}
-
-impl PendingAck {
-    /// Waits for it.
-    ///
-    /// # Errors
-    /// [`Error::NotAcknowledged`]: the message may or may not be stored.
-    pub async fn wait(self) -> Result<Stored> {
-        let ack = self.future.await.map_err(|error| Error::NotAcknowledged {
-            subject: self.subject,
-            source: error.into(),
-        })?;
-        Ok(Stored {
-            stream: ack.stream,
-            sequence: ack.sequence,
-            duplicate: ack.duplicate,
-        })
     }
 }

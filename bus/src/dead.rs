@@ -50,7 +50,6 @@ pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: Dea
     }
     let origin = delivery.sequence();
     let stored = Time(delivery.stored_microseconds()).to_string();
-    let origin_text = origin.to_string();
     let rejection = &letter.rejection;
     for (name, value) in [
         (headers::STAGE, stage),
@@ -59,12 +58,15 @@ pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: Dea
         (headers::PLACE, &printable(&rejection.place)),
         (headers::PROBLEM, &printable(&rejection.problem)),
         (headers::FIX, &printable(&rejection.fix)),
-        (headers::ORIGIN, origin_text.as_str()),
-        (headers::EPOCH, epoch),
         (headers::SUBJECT, delivery.subject()),
         (headers::STORED, stored.as_str()),
     ] {
         map.insert(name, value);
+    }
+    // A whole batch keeps its own origins and their epoch: they are what the ledger counts.
+    if delivery.header(headers::ORIGINS).is_none() {
+        map.insert(headers::ORIGIN, origin.to_string());
+        map.insert(headers::EPOCH, epoch);
     }
     let mut message_id = format!("dead:{stage}:{epoch}:{origin}");
     if let Some(index) = letter.index {

@@ -7,6 +7,7 @@
 //! A worker sees [`Context`] (its connection and name), [`Delivery`] (a message), [`Stage`] or [`Writer`]
 //! (what it implements) and [`Outbox`] (what it publishes).
 
+mod apply;
 mod connect;
 mod context;
 mod dead;
@@ -17,6 +18,7 @@ pub mod heartbeat;
 pub mod monitor;
 mod outbox;
 mod plan;
+mod publish;
 mod retry;
 pub mod server;
 mod service;
@@ -30,12 +32,14 @@ pub mod writer;
 pub use bytes::Bytes;
 pub use tokio_util::sync::CancellationToken;
 
+pub use apply::Scope;
 pub use connect::{NatsConfig, without_credentials};
-pub use context::{Context, Counters, DurableState, PendingAck, Stored, StreamState};
+pub use context::{Context, Counters, DurableState, StreamState};
 pub use delivery::{ATTEMPTS_MAX, Delivery, Failure};
 pub use error::{Error, Result, chain};
 pub use outbox::{DeadLetter, Outbox};
-pub use plan::{Action, Change, Difference, Plan, Scope};
+pub use plan::{Action, Change, Difference, Plan};
+pub use publish::{PendingAck, Stored};
 pub use retry::Policy;
 pub use service::{Endpoint, Handler, PART, PARTS, Request};
 pub use source::Input;

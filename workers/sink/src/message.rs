@@ -96,7 +96,7 @@ pub struct Outcome {
     pub activity: Activity,
 }
 
-/// Why a commit failed. Nothing of the batch was stored, and the next commit starts from what is stored.
+/// Why a commit failed. The next commit starts from what is stored: normally nothing of this batch.
 #[derive(Debug)]
 pub struct CommitError {
     /// Whether the same batch may succeed later without anybody touching the program (disk full, memory).

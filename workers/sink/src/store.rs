@@ -5,6 +5,7 @@
 //! A message that cannot be stored is refused alone: it never holds up the others.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -32,8 +33,8 @@ pub struct Store {
     progress: Progress,
     /// The last commit failed and `progress` could not be loaded again yet.
     stale: bool,
-    /// Refused messages whose dead letter was acknowledged: processed as of the next commit.
-    settled: Vec<(Source, String, u64)>,
+    /// Sequences to be noted as processed with the next commit that succeeds.
+    settled: Vec<(Source, String, RangeInclusive<u64>)>,
 }
 
 impl Store {
@@ -81,14 +82,17 @@ impl Store {
 
     /// Notes, as of the next commit, that a refused message is done with: its dead letter was acknowledged.
     pub fn settle(&mut self, source: Source, stream_epoch: &str, sequence: u64) {
-        self.settled.push((source, stream_epoch.to_owned(), sequence));
+        self.settled
+            .push((source, stream_epoch.to_owned(), sequence..=sequence));
     }
 
-    /// Notes where a stream begins: what lies before was removed from it and will never be delivered.
+    /// Notes where a stream begins: what lies before was removed from it and will never be delivered. Counts in
+    /// [`Store::checkpoint`] at once, is kept with the next commit.
     pub fn begin_at(&mut self, source: Source, stream_epoch: &str, first_sequence: u64) {
         if first_sequence > 1 && self.checkpoint(source, stream_epoch) < first_sequence - 1 {
-            self.progress
-                .process(source, stream_epoch, 1..=first_sequence - 1);
+            let removed = 1..=first_sequence - 1;
+            self.progress.process(source, stream_epoch, removed.clone());
+            self.settled.push((source, stream_epoch.to_owned(), removed));
         }
     }
 
@@ -98,7 +102,8 @@ impl Store {
     /// returned in [`Outcome::rejected`]; the caller dead-letters it and then calls [`Store::settle`].
     ///
     /// # Errors
-    /// The database failed. Nothing of the batch was stored; the next commit works if the cause is gone.
+    /// The database failed. The batch can be delivered again as it is: what is stored is skipped then, and normally
+    /// nothing is. The next commit works if the cause is gone.
     pub fn commit(&mut self, batch: &[StoredMessage<'_>]) -> Result<Outcome, CommitError> {
         self.commit_part(batch).map_err(CommitError::new)
     }
@@ -146,8 +151,8 @@ impl Store {
     }
 
     fn write(&mut self, batch: &[StoredMessage<'_>]) -> anyhow::Result<Outcome> {
-        for (source, epoch, sequence) in &self.settled {
-            self.progress.process(*source, epoch, *sequence..=*sequence);
+        for (source, epoch, sequences) in &self.settled {
+            self.progress.process(*source, epoch, sequences.clone());
         }
         self.connection.execute_batch("BEGIN")?;
         let mut writing = Writing {

@@ -124,17 +124,6 @@ fn accounting(ledger: &Ledger) -> Vec<Reason> {
             command: "",
         });
     }
-    if ledger.duplicates > 0 {
-        reasons.push(Reason {
-            level: Level::Attention,
-            problem: format!(
-                "{} delivered twice and stored once, as after a crash",
-                messages(ledger.duplicates)
-            ),
-            fix: "see which:",
-            command: "aiai query \"SELECT * FROM duplicates\"",
-        });
-    }
     if ledger.dead > 0 {
         reasons.push(Reason {
             level: Level::Attention,
@@ -262,17 +251,6 @@ mod tests {
                 with(ledger(5, 0, 0, 0), Some(61_000)),
                 Level::Attention,
                 "no event has arrived since 11:58 UTC",
-            ),
-            (
-                with(
-                    Ledger {
-                        duplicates: 1,
-                        ..ledger(5, 0, 0, 0)
-                    },
-                    Some(1),
-                ),
-                Level::Attention,
-                "delivered twice",
             ),
             (
                 with(

@@ -1,0 +1,130 @@
+//! NATS by hand: text lines over TCP. Sends any bytes at all, and knows what was acknowledged.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Requests sent before their answers are read; both fit into the sockets' buffers.
+const WINDOW: usize = 128;
+
+/// One message to publish.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub subject: String,
+    /// Lines `Name: value`.
+    pub headers: Vec<String>,
+    pub payload: Vec<u8>,
+}
+
+impl Message {
+    pub fn new(subject: &str, payload: impl Into<Vec<u8>>) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            headers: Vec::new(),
+            payload: payload.into(),
+        }
+    }
+}
+
+/// A connection.
+pub struct Wire {
+    reader: BufReader<TcpStream>,
+    writer: TcpStream,
+}
+
+impl Wire {
+    /// Connects to `nats://host:port`.
+    pub fn connect(url: &str) -> io::Result<Self> {
+        let writer = TcpStream::connect(url.trim_start_matches("nats://"))?;
+        writer.set_nodelay(true)?;
+        writer.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let mut wire = Self {
+            reader: BufReader::new(writer.try_clone()?),
+            writer,
+        };
+        wire.line()?;
+        let options = r#"{"verbose":false,"pedantic":false,"headers":true,"no_responders":true}"#;
+        wire.writer
+            .write_all(format!("CONNECT {options}\r\nSUB answer.* 1\r\nPING\r\n").as_bytes())?;
+        while wire.line()? != "PONG" {}
+        Ok(wire)
+    }
+
+    /// Publishes and waits for every answer of the stream: its sequence, or its error in words. In order.
+    pub fn publish(&mut self, messages: &[Message]) -> io::Result<Vec<Result<u64, String>>> {
+        let mut answers = Vec::with_capacity(messages.len());
+        for window in messages.chunks(WINDOW) {
+            answers.extend(self.publish_window(window)?);
+        }
+        Ok(answers)
+    }
+
+    /// As [`Wire::publish`], where all are to be stored.
+    pub fn store(&mut self, messages: &[Message]) -> Vec<u64> {
+        let answers = self.publish(messages).expect("nats-server answers");
+        answers
+            .into_iter()
+            .map(|answer| answer.expect("stored"))
+            .collect()
+    }
+
+    fn publish_window(&mut self, messages: &[Message]) -> io::Result<Vec<Result<u64, String>>> {
+        let mut out = Vec::new();
+        for (at, message) in messages.iter().enumerate() {
+            let (subject, size) = (&message.subject, message.payload.len());
+            if message.headers.is_empty() {
+                out.extend_from_slice(format!("PUB {subject} answer.{at} {size}\r\n").as_bytes());
+            } else {
+                let head = format!("NATS/1.0\r\n{}\r\n\r\n", message.headers.join("\r\n"));
+                let total = head.len() + size;
+                out.extend_from_slice(
+                    format!("HPUB {subject} answer.{at} {} {total}\r\n{head}", head.len()).as_bytes(),
+                );
+            }
+            out.extend_from_slice(&message.payload);
+            out.extend_from_slice(b"\r\n");
+        }
+        self.writer.write_all(&out)?;
+        let mut answers: Vec<Option<Result<u64, String>>> = vec![None; messages.len()];
+        while answers.iter().any(Option::is_none) {
+            let (at, answer) = self.answer()?;
+            answers[at] = Some(answer);
+        }
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    fn answer(&mut self) -> io::Result<(usize, Result<u64, String>)> {
+        let line = self.line()?;
+        let words: Vec<&str> = line.split(' ').collect();
+        let broken = || io::Error::other(format!("unexpected line from nats-server: {line}"));
+        if !matches!(words[0], "MSG" | "HMSG") {
+            return Err(broken());
+        }
+        let at = words[1].trim_start_matches("answer.").parse().map_err(|_| broken())?;
+        let size: usize = words[words.len() - 1].parse().map_err(|_| broken())?;
+        let mut body = vec![0; size + 2];
+        self.reader.read_exact(&mut body)?;
+        let answer = match serde_json::from_slice::<Value>(&body[..size]) {
+            Ok(answer) => answer["seq"].as_u64().ok_or_else(|| answer["error"].to_string()),
+            // Headers instead of an answer: no stream listens.
+            Err(_) => Err(String::from_utf8_lossy(&body).into_owned()),
+        };
+        Ok((at, answer))
+    }
+
+    /// The next line that is not a question whether we live.
+    fn line(&mut self) -> io::Result<String> {
+        loop {
+            let mut line = String::new();
+            if self.reader.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            match line.trim_end() {
+                "PING" => self.writer.write_all(b"PONG\r\n")?,
+                line => return Ok(line.to_owned()),
+            }
+        }
+    }
+}
