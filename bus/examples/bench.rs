@@ -28,11 +28,10 @@ const IDLE_SECONDS: u64 = 20;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let binary = PathBuf::from(
-        arguments
-            .next()
-            .context("usage: bench AIAI [MESSAGES] [ROUNDS] [JSON-FILE]")?,
-    );
+    let binary = arguments
+        .next()
+        .context("usage: bench AIAI [MESSAGES] [ROUNDS] [JSON-FILE]")?;
+    let binary = std::fs::canonicalize(&binary).with_context(|| format!("there is no {binary}"))?;
     let messages: u64 = arguments.next().map_or(Ok(300_000), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
     let report = arguments.next().map(PathBuf::from);

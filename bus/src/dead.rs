@@ -1,7 +1,7 @@
 //! Dead letters: the original message with the reason in its headers.
 //!
 //! A dead letter carries everything needed to understand and replay it. Headers that steer
-//! JetStream (`Nats-*`) are kept under `Aiai-Original-…`, so that they do not act again.
+//! JetStream (`Nats-*`), and an agent's that look like ours (`Aiai-*`), are kept under `Aiai-Original-…`, so that they do not act again.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -40,12 +40,10 @@ pub(crate) fn whole(delivery: &Delivery, rejection: Rejection) -> DeadLetter {
 /// Addresses a dead letter of `stage` for a message of the stream with `epoch`.
 pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: DeadLetter) -> Addressed {
     let mut map = HeaderMap::new();
+    let from_agent = delivery.subject().starts_with("ingest.");
     for (name, value) in delivery.headers() {
-        let name = if name.starts_with("Nats-") {
-            format!("Aiai-Original-{name}")
-        } else {
-            name.to_owned()
-        };
+        let reserved = name.starts_with("Nats-") || (from_agent && name.starts_with("Aiai-"));
+        let name = if reserved { format!("Aiai-Original-{name}") } else { name.to_owned() };
         map.append(name, value);
     }
     let origin = delivery.sequence();
@@ -64,7 +62,7 @@ pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: Dea
         map.insert(name, value);
     }
     // A whole batch keeps its own origins and their epoch: they are what the ledger counts.
-    if delivery.header(headers::ORIGINS).is_none() {
+    if from_agent || delivery.header(headers::ORIGINS).is_none() {
         map.insert(headers::ORIGIN, origin.to_string());
         map.insert(headers::EPOCH, epoch);
     }

@@ -73,6 +73,9 @@ pub enum Command {
   aiai run --list")]
     Run(Run),
     /// Streams, durables and buckets on the server
+    #[command(before_help = "Examples:
+  aiai topology plan
+  aiai topology apply --nats-url nats://10.0.0.5:4222")]
     Topology {
         /// What to do.
         #[command(subcommand)]
@@ -91,6 +94,9 @@ pub enum Command {
   aiai query 'SELECT * FROM usage' -o csv > usage.csv")]
     Query(Query),
     /// What is configured
+    #[command(before_help = "Examples:
+  aiai config show
+  aiai config show --origin                          with where each value came from")]
     Config {
         /// What to do.
         #[command(subcommand)]

@@ -84,7 +84,7 @@ pub fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     }
     let merged = builder
         .build()
-        .map_err(|error| anyhow!("configuration: {error}"))?;
+        .map_err(|error| anyhow!("configuration: {}", one_line(&error.to_string())))?;
     let known: Vec<String> = leaves(&defaults.cache).into_iter().map(|(key, _)| key).collect();
     let mut entries = Vec::new();
     for (key, value) in leaves(&merged.cache) {
@@ -105,7 +105,7 @@ pub fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     entries.sort_by(|left, right| left.key.cmp(&right.key));
     let config: Config = merged
         .try_deserialize()
-        .map_err(|error| anyhow!("configuration: {error}"))?;
+        .map_err(|error| anyhow!("configuration: {}", one_line(&error.to_string())))?;
     Ok(Loaded { config, entries })
 }
 
@@ -189,6 +189,13 @@ fn shown(key: &str, value: &Value) -> String {
     }
 }
 
+/// The parser's words without its drawing of the place.
+fn one_line(text: &str) -> String {
+    let is_drawing = |line: &&str| line.split_once('|').is_some_and(|(before, _)| before.trim().parse::<u32>().is_ok() || before.trim().is_empty());
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_drawing(line)).collect();
+    lines.join(": ")
+}
+
 /// The known key that was probably meant.
 fn hint(key: &str, known: &[String]) -> String {
     let nearest = known
@@ -257,6 +264,16 @@ mod tests {
             .to_string();
         assert!(error.contains("unknown key `node.interval_second`"), "{error}");
         assert!(error.contains("did you mean `node.interval_seconds`"), "{error}");
+    }
+
+    #[test]
+    fn a_parsers_drawing_becomes_one_line() {
+        let text = "TOML parse error at line 1, column 3\n  |\n1 | [a\n  |   ^\nunclosed table\n in x.toml";
+        assert_eq!(
+            one_line(text),
+            "TOML parse error at line 1, column 3: unclosed table: in x.toml"
+        );
+        assert_eq!(one_line("`a|b` is wrong"), "`a|b` is wrong");
     }
 
     #[test]

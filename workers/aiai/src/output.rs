@@ -1,9 +1,10 @@
 //! How rows are printed: table for people, ndjson, json and csv for programs.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 /// A way to print rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,11 +98,11 @@ impl<W: Write> Printer<W> {
     }
 
     fn cells(&self, line: &str) -> anyhow::Result<Vec<String>> {
-        let row: Map<String, Value> = serde_json::from_str(line)?;
+        let row: HashMap<String, &RawValue> = serde_json::from_str(line)?;
         Ok(self
             .columns
             .iter()
-            .map(|column| row.get(column).map_or_else(String::new, cell))
+            .map(|column| row.get(column).map_or_else(String::new, |value| cell(value.get())))
             .collect())
     }
 
@@ -123,12 +124,12 @@ impl<W: Write> Printer<W> {
     }
 }
 
-/// A value as a cell: text without quotes, null as nothing, anything nested as JSON.
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+/// A JSON value as a cell: text without quotes, null as nothing, all else as it stands: a decimal read as
+/// a double would lose digits.
+fn cell(json: &str) -> String {
+    match json {
+        "null" => String::new(),
+        _ => serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned()),
     }
 }
 
@@ -152,7 +153,10 @@ mod tests {
         String::from_utf8(out).expect("text")
     }
 
-    const ROWS: &[&str] = &[r#"{"b":"x, \"y\"","a":1}"#, r#"{"b":null,"a":{"c":[1.50]}}"#];
+    const ROWS: &[&str] = &[
+        r#"{"b":"x, \"y\"","a":1234567890.123456789}"#,
+        r#"{"b":null,"a":{"c":[1.50]}}"#,
+    ];
 
     #[test]
     fn every_format_keeps_columns_in_order_and_values_whole() {
@@ -162,9 +166,9 @@ mod tests {
         );
         assert_eq!(
             printed(Format::Csv, ROWS),
-            "b,a\n\"x, \"\"y\"\"\",1\n,\"{\"\"c\"\":[1.5]}\"\n"
+            "b,a\n\"x, \"\"y\"\"\",1234567890.123456789\n,\"{\"\"c\"\":[1.50]}\"\n"
         );
-        let json: Value = serde_json::from_str(&printed(Format::Json, ROWS)).expect("valid json");
+        let json: serde_json::Value = serde_json::from_str(&printed(Format::Json, ROWS)).expect("valid json");
         assert_eq!(json[1]["a"]["c"][0], 1.5);
         assert_eq!(printed(Format::Json, &[]), "[]\n");
         let table = printed(Format::Table, ROWS);

@@ -41,9 +41,14 @@ fn compare(world: &mut World, expected: &Expected, started: SystemTime) {
     world.settled(1);
     world.stop(Signal::TERM);
     for kind in KINDS {
-        let Some(rows) = world.read(&sql(kind)) else { return };
+        let Some(rows) = world.read(&sql(kind)) else {
+            return;
+        };
         let wanted = &expected[kind];
-        assert!(wanted.len() >= 100, "too few events of kind {kind} to prove anything");
+        assert!(
+            wanted.len() >= 100,
+            "too few events of kind {kind} to prove anything"
+        );
         assert_eq!(rows.len(), wanted.len(), "{kind}");
         for (row, wanted) in rows.into_iter().zip(wanted) {
             compare_row(&row, wanted, started);
@@ -54,7 +59,9 @@ fn compare(world: &mut World, expected: &Expected, started: SystemTime) {
 }
 
 fn compare_row(row: &Value, wanted: &Row, started: SystemTime) {
-    let since = started.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let since = started
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970");
     let earliest = i64::try_from(since.as_micros()).expect("microseconds");
     let time = |name: &str| row[name].as_i64().expect("microseconds");
     assert!(time("stored") >= earliest, "{row}");
@@ -63,11 +70,19 @@ fn compare_row(row: &Value, wanted: &Row, started: SystemTime) {
     }
     for (name, value) in wanted {
         let column = if *name == "timestamp" { "ts" } else { name };
-        assert!(same(&row[column], value), "{column}: sent {value}, stored {}\n{row}", row[column]);
+        assert!(
+            same(&row[column], value),
+            "{column}: sent {value}, stored {}\n{row}",
+            row[column]
+        );
     }
     let columns = row.as_object().expect("an object").len();
     let unsent = usize::from(!wanted.contains_key("timestamp"));
-    assert_eq!(columns, wanted.len() + 1 + unsent, "every column is compared: {row}");
+    assert_eq!(
+        columns,
+        wanted.len() + 1 + unsent,
+        "every column is compared: {row}"
+    );
 }
 
 /// Numbers bit by bit; 42 and 42.0 are the same number.
@@ -135,7 +150,10 @@ fn what_nats_js_publishes_is_stored_as_sent() {
     };
     check(|world, file| {
         let mut command = Command::new("node");
-        command.arg(client("publish.mjs")).arg(world.url()).args([file, &modules]);
+        command
+            .arg(client("publish.mjs"))
+            .arg(world.url())
+            .args([file, &modules]);
         command
     });
 }
@@ -149,7 +167,10 @@ fn what_nats_go_publishes_is_stored_as_sent() {
     }
     let go = |arguments: &[&str]| {
         let mut command = Command::new("go");
-        command.current_dir(folder.path()).env("GOFLAGS", "-buildvcs=false").args(arguments);
+        command
+            .current_dir(folder.path())
+            .env("GOFLAGS", "-buildvcs=false")
+            .args(arguments);
         command
     };
     if go(&["version"]).output().is_err() {
@@ -157,7 +178,10 @@ fn what_nats_go_publishes_is_stored_as_sent() {
     }
     let fetched = process::run(go(&["mod", "download"]));
     if !fetched.ok() {
-        return skipped(&format!("publishing with nats.go (its modules cannot be fetched: {})", fetched.stderr));
+        return skipped(&format!(
+            "publishing with nats.go (its modules cannot be fetched: {})",
+            fetched.stderr
+        ));
     }
     let built = process::run(go(&["build", "-o", "publish", "."]));
     assert!(built.ok(), "{}", built.stderr);
@@ -178,14 +202,25 @@ fn what_the_nats_cli_publishes_is_stored_as_sent() {
     let nats = |arguments: &[&str]| {
         let mut command = Command::new(&nats);
         // It keeps its contexts in the home folder.
-        command.env("HOME", world.folder()).arg("-s").arg(world.url()).args(arguments);
+        command
+            .env("HOME", world.folder())
+            .arg("-s")
+            .arg(world.url())
+            .args(arguments);
         command
     };
     // One process a message: fewer of them.
     let messages = samples(24, 5);
     let request = |message: &Sample| {
-        let output = process::run(nats(&["req", "--raw", "--no-templates", &message.subject, &message.payload]));
-        let answer: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        let output = process::run(nats(&[
+            "req",
+            "--raw",
+            "--no-templates",
+            &message.subject,
+            &message.payload,
+        ]));
+        let answer: Value =
+            serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
         assert_eq!(answer["stream"], "INGEST", "{answer}");
         answer["seq"].as_u64().expect("a sequence")
     };
@@ -193,14 +228,26 @@ fn what_the_nats_cli_publishes_is_stored_as_sent() {
     // Without acknowledgement, and with it by another way; a number in each.
     let body = r#"{"name":"nats pub","source":"node/none","value":{{Count}}}"#;
     assert!(process::run(nats(&["pub", "ingest.metric", body, "--count", "150"])).ok());
-    assert!(process::run(nats(&["pub", "--jetstream", "ingest.metric", body, "--count", "50"])).ok());
+    assert!(
+        process::run(nats(&[
+            "pub",
+            "--jetstream",
+            "ingest.metric",
+            body,
+            "--count",
+            "50"
+        ]))
+        .ok()
+    );
     let numbers = "SELECT value::INT AS n, count(*) AS times FROM metric WHERE name = 'nats pub' GROUP BY ALL ORDER BY n";
     let rows = harness::until("what nats pub sent", Duration::from_secs(30), || {
         let rows = world.query(numbers);
         let times: u64 = rows.iter().filter_map(|row| row["times"].as_u64()).sum();
         (times >= 200).then_some(rows)
     });
-    let wanted: Vec<Value> = (1..=150).map(|n| json!({"n": n, "times": if n <= 50 { 2 } else { 1 }})).collect();
+    let wanted: Vec<Value> = (1..=150)
+        .map(|n| json!({"n": n, "times": if n <= 50 { 2 } else { 1 }}))
+        .collect();
     assert_eq!(rows, wanted);
     compare(&mut world, &expected(&messages, &sequences), started);
 }

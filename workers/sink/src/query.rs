@@ -306,7 +306,7 @@ impl QueryError {
             ),
             "Out of Memory Error" => (
                 QueryErrorKind::Memory,
-                "; aggregate or filter more, or raise sink.memory_limit_mb",
+                "; aggregate or filter more, or raise sink.memory_limit_megabytes",
             ),
             "IO Error" | "INTERNAL Error" | "FATAL Error" | "INTERRUPT Error" => (QueryErrorKind::Failed, ""),
             "Catalog Error" if text.contains("Table with name") => (

@@ -152,10 +152,10 @@ impl Publisher<'_> {
 
 #[allow(clippy::print_stderr)]
 async fn many(context: &Context, subject: &str, options: &cli::Pub) -> anyhow::Result<ExitCode> {
-    let (lines, mut read) = tokio::sync::mpsc::channel::<std::io::Result<String>>(4096);
+    let (lines, mut read) = tokio::sync::mpsc::channel::<std::io::Result<Vec<u8>>>(4096);
     // Standard input blocks; it has its own thread and a bounded channel.
     std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
+        for line in std::io::stdin().lock().split(b'\n') {
             if lines.blocking_send(line).is_err() {
                 break;
             }
@@ -175,13 +175,13 @@ async fn many(context: &Context, subject: &str, options: &cli::Pub) -> anyhow::R
     while let Some(line) = read.recv().await {
         let line = line.context("standard input cannot be read")?;
         number += 1;
-        if line.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
         let mistakes = if options.no_check {
             Vec::new()
         } else {
-            mistakes(subject, line.as_bytes())
+            mistakes(subject, &line)
         };
         if let Some(mistake) = mistakes.first() {
             bad += 1;
@@ -192,7 +192,7 @@ async fn many(context: &Context, subject: &str, options: &cli::Pub) -> anyhow::R
         }
         good += 1;
         in_body += 1;
-        body.extend_from_slice(line.as_bytes());
+        body.extend_from_slice(&line);
         body.push(b'\n');
         progress.inc(1);
         if in_body >= options.batch || body.len() >= MESSAGE_BYTES_MAX {

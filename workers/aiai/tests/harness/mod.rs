@@ -53,7 +53,9 @@ pub fn skipped(what: &str) {
 pub fn tool(variable: &str, without: &str) -> Option<String> {
     let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
     if value.is_none() {
-        skipped(&format!("{without} ({variable} is not set; scripts/test sets it)"));
+        skipped(&format!(
+            "{without} ({variable} is not set; scripts/test sets it)"
+        ));
     }
     value
 }
@@ -250,7 +252,10 @@ impl World {
     /// Rows of one SELECT, read from the file by the duckdb module of Python; nobody else may have it open.
     /// `None`: there is no such Python here, and that was said.
     pub fn read(&self, sql: &str) -> Option<Vec<Value>> {
-        let python = tool("AIAI_TEST_PYTHON", "reading the database file with DuckDB's own library")?;
+        let python = tool(
+            "AIAI_TEST_PYTHON",
+            "reading the database file with DuckDB's own library",
+        )?;
         let mut command = Command::new(python);
         command.arg(client("read_rows.py")).arg(self.database()).arg(sql);
         let output = process::run(command);
@@ -318,7 +323,9 @@ impl Ledger {
 
 /// A client program of these tests.
 pub fn client(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(name)
 }
 
 /// NDJSON as values.
@@ -334,7 +341,11 @@ pub fn http_get(address: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).expect("connects");
     let timeout = Some(Duration::from_secs(10));
     stream.set_read_timeout(timeout).expect("a timeout");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sends");
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .expect("sends");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answers");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
@@ -355,7 +366,8 @@ pub fn is_alive(pid: u32) -> bool {
         return !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'));
     }
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    !Path::new("/proc/self").exists() && pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+    !Path::new("/proc/self").exists()
+        && pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
 }
 
 fn kill_and_wait(pid: u32) {

@@ -25,8 +25,14 @@ const TEXTS: &[(&str, &str)] = &[
     (r#""plain""#, "plain"),
     (r#""Zürich ☕ 日本 😀""#, "Zürich ☕ 日本 😀"),
     (r#""caf\u00e9 \ud83d\ude00""#, "café 😀"),
-    (r#""a \"quoted\" back\\slash sl\/ash""#, "a \"quoted\" back\\slash sl/ash"),
-    (r#""tab\tline\nreturn\rbell\u0007""#, "tab\tline\nreturn\rbell\u{7}"),
+    (
+        r#""a \"quoted\" back\\slash sl\/ash""#,
+        "a \"quoted\" back\\slash sl/ash",
+    ),
+    (
+        r#""tab\tline\nreturn\rbell\u0007""#,
+        "tab\tline\nreturn\rbell\u{7}",
+    ),
     (r#""'; DROP TABLE metric; --""#, "'; DROP TABLE metric; --"),
 ];
 
@@ -104,7 +110,9 @@ pub fn samples(singles: usize, several: usize) -> Vec<Sample> {
                 (0..count).map(|offset| event(kind, number + offset)).unzip();
             let payload = match at {
                 at if at < singles => payloads.concat(),
-                at if at < singles + several => format!("[{}]", payloads.join(if at % 2 == 0 { "," } else { " ,\n" })),
+                at if at < singles + several => {
+                    format!("[{}]", payloads.join(if at % 2 == 0 { "," } else { " ,\n" }))
+                }
                 at => payloads.join(if at % 2 == 0 { "\n" } else { "\r\n\n" }) + "\n",
             };
             let tenant = ["default", "acme", "a-b_c"][at % 3];
@@ -221,7 +229,12 @@ fn usage(fields: &mut Fields, number: usize) {
     let source = if priced { "provider" } else { "unpriced" };
     fields.row.insert("cost_source", source.into());
     let latency = format!("{}.{:03}", number % 5000, number % 1000);
-    fields.maybe(!number.is_multiple_of(3), "latency_ms", &latency, double(&latency));
+    fields.maybe(
+        !number.is_multiple_of(3),
+        "latency_ms",
+        &latency,
+        double(&latency),
+    );
     fields.maybe(number.is_multiple_of(5), "ttft_ms", "0.25", 0.25);
     let complexity = ["trivial", "simple", "medium", "complex", "critical"][number % 5];
     fields.maybe(
@@ -255,7 +268,10 @@ fn timestamp(fields: &mut Fields, number: usize) {
     let (json, stored) = match number % 8 {
         0 => return,
         1 => (format("%Y-%m-%dT%H:%M:%S%.6fZ"), micros),
-        2 => (format("%Y-%m-%dT%H:%M:%SZ"), micros.div_euclid(1_000_000) * 1_000_000),
+        2 => (
+            format("%Y-%m-%dT%H:%M:%SZ"),
+            micros.div_euclid(1_000_000) * 1_000_000,
+        ),
         3 => ((micros / 1000).to_string(), micros / 1000 * 1000),
         4 => (berlin(), micros),
         5 => (format("%Y-%m-%dt%H:%M:%S%.6f789z"), micros),

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,8 +29,13 @@ impl Message {
     }
 }
 
+/// Tells the answers to one connection from those to another.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+
 /// A connection.
 pub struct Wire {
+    /// Where its answers come, without the number of the message.
+    inbox: String,
     reader: BufReader<TcpStream>,
     writer: TcpStream,
 }
@@ -40,14 +46,16 @@ impl Wire {
         let writer = TcpStream::connect(url.trim_start_matches("nats://"))?;
         writer.set_nodelay(true)?;
         writer.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         let mut wire = Self {
+            inbox: format!("answer.{}-{connection}.", std::process::id()),
             reader: BufReader::new(writer.try_clone()?),
             writer,
         };
         wire.line()?;
         let options = r#"{"verbose":false,"pedantic":false,"headers":true,"no_responders":true}"#;
-        wire.writer
-            .write_all(format!("CONNECT {options}\r\nSUB answer.* 1\r\nPING\r\n").as_bytes())?;
+        let hello = format!("CONNECT {options}\r\nSUB {}* 1\r\nPING\r\n", wire.inbox);
+        wire.writer.write_all(hello.as_bytes())?;
         while wire.line()? != "PONG" {}
         Ok(wire)
     }
@@ -73,14 +81,14 @@ impl Wire {
     fn publish_window(&mut self, messages: &[Message]) -> io::Result<Vec<Result<u64, String>>> {
         let mut out = Vec::new();
         for (at, message) in messages.iter().enumerate() {
-            let (subject, size) = (&message.subject, message.payload.len());
+            let (subject, size, inbox) = (&message.subject, message.payload.len(), &self.inbox);
             if message.headers.is_empty() {
-                out.extend_from_slice(format!("PUB {subject} answer.{at} {size}\r\n").as_bytes());
+                out.extend_from_slice(format!("PUB {subject} {inbox}{at} {size}\r\n").as_bytes());
             } else {
                 let head = format!("NATS/1.0\r\n{}\r\n\r\n", message.headers.join("\r\n"));
                 let total = head.len() + size;
                 out.extend_from_slice(
-                    format!("HPUB {subject} answer.{at} {} {total}\r\n{head}", head.len()).as_bytes(),
+                    format!("HPUB {subject} {inbox}{at} {} {total}\r\n{head}", head.len()).as_bytes(),
                 );
             }
             out.extend_from_slice(&message.payload);
@@ -102,12 +110,14 @@ impl Wire {
         if !matches!(words[0], "MSG" | "HMSG") {
             return Err(broken());
         }
-        let at = words[1].trim_start_matches("answer.").parse().map_err(|_| broken())?;
+        let at = words[1].rsplit('.').next().and_then(|at| at.parse().ok()).ok_or_else(broken)?;
         let size: usize = words[words.len() - 1].parse().map_err(|_| broken())?;
         let mut body = vec![0; size + 2];
         self.reader.read_exact(&mut body)?;
         let answer = match serde_json::from_slice::<Value>(&body[..size]) {
-            Ok(answer) => answer["seq"].as_u64().ok_or_else(|| answer["error"].to_string()),
+            // An error has a sequence, too: 0.
+            Ok(answer) if answer.get("error").is_some() => Err(answer["error"].to_string()),
+            Ok(answer) => answer["seq"].as_u64().ok_or_else(|| answer.to_string()),
             // Headers instead of an answer: no stream listens.
             Err(_) => Err(String::from_utf8_lossy(&body).into_owned()),
         };
