@@ -43,7 +43,11 @@ pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: Dea
     let from_agent = delivery.subject().starts_with("ingest.");
     for (name, value) in delivery.headers() {
         let reserved = name.starts_with("Nats-") || (from_agent && name.starts_with("Aiai-"));
-        let name = if reserved { format!("Aiai-Original-{name}") } else { name.to_owned() };
+        let name = if reserved {
+            format!("Aiai-Original-{name}")
+        } else {
+            name.to_owned()
+        };
         map.append(name, value);
     }
     let origin = delivery.sequence();

@@ -191,8 +191,15 @@ fn shown(key: &str, value: &Value) -> String {
 
 /// The parser's words without its drawing of the place.
 fn one_line(text: &str) -> String {
-    let is_drawing = |line: &&str| line.split_once('|').is_some_and(|(before, _)| before.trim().parse::<u32>().is_ok() || before.trim().is_empty());
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_drawing(line)).collect();
+    let is_drawing = |line: &&str| {
+        line.split_once('|')
+            .is_some_and(|(before, _)| before.trim().parse::<u32>().is_ok() || before.trim().is_empty())
+    };
+    let lines: Vec<_> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !is_drawing(line))
+        .collect();
     lines.join(": ")
 }
 

@@ -102,7 +102,10 @@ impl<W: Write> Printer<W> {
         Ok(self
             .columns
             .iter()
-            .map(|column| row.get(column).map_or_else(String::new, |value| cell(value.get())))
+            .map(|column| {
+                row.get(column)
+                    .map_or_else(String::new, |value| cell(value.get()))
+            })
             .collect())
     }
 

@@ -22,7 +22,12 @@ fn golden(name: &str, text: &str) {
         return;
     }
     let wanted = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, wanted, "{name} differs from {}; AIAI_BLESS=1 accepts it", path.display());
+    assert_eq!(
+        text,
+        wanted,
+        "{name} differs from {}; AIAI_BLESS=1 accepts it",
+        path.display()
+    );
 }
 
 /// Runs the executable in a folder without configuration.
@@ -52,7 +57,11 @@ fn help_begins_with_examples() {
     for (name, arguments) in HELP {
         let output = run(arguments);
         assert!(output.ok() && output.stderr.is_empty(), "{output:?}");
-        assert!(output.stdout.starts_with("Examples:\n"), "{name}: {}", output.stdout);
+        assert!(
+            output.stdout.starts_with("Examples:\n"),
+            "{name}: {}",
+            output.stdout
+        );
         golden(name, &output.stdout);
     }
 }
@@ -61,7 +70,18 @@ fn help_begins_with_examples() {
 fn listings_are_as_they_were() {
     for (name, arguments) in [
         ("config_show", &["config", "show"][..]),
-        ("config_show_origin", &["config", "show", "--origin", "--set", "node.host=here", "--data", "/d"]),
+        (
+            "config_show_origin",
+            &[
+                "config",
+                "show",
+                "--origin",
+                "--set",
+                "node.host=here",
+                "--data",
+                "/d",
+            ],
+        ),
         ("run_list", &["run", "--list"]),
     ] {
         let output = run(arguments);
@@ -72,8 +92,17 @@ fn listings_are_as_they_were() {
 
 #[test]
 fn secrets_in_urls_are_not_shown() {
-    let output = run(&["config", "show", "--origin", "--nats-url", "nats://me:secret@host:4222"]);
-    assert!(output.stdout.contains(r#"nats.url = "nats://host:4222""#), "{output:?}");
+    let output = run(&[
+        "config",
+        "show",
+        "--origin",
+        "--nats-url",
+        "nats://me:secret@host:4222",
+    ]);
+    assert!(
+        output.stdout.contains(r#"nats.url = "nats://host:4222""#),
+        "{output:?}"
+    );
     assert!(!output.stdout.contains("secret"), "{output:?}");
 }
 
@@ -89,16 +118,28 @@ fn the_plan_creates_everything_once_and_then_nothing() {
     let server = BareServer::start(&world);
     let plan = |arguments: &[&str]| {
         let mut command = aiai();
-        command.args(["topology"]).args(arguments).args(["--nats-url", &server.url]);
+        command
+            .args(["topology"])
+            .args(arguments)
+            .args(["--nats-url", &server.url]);
         process::run(command)
     };
     let output = plan(&["plan"]);
     assert!(output.ok(), "{output:?}");
     golden("topology_plan", &output.stdout);
     let json: Value = serde_json::from_str(&plan(&["plan", "-o", "json"]).stdout).expect("JSON");
-    assert!(json["changes"].as_array().is_some_and(|changes| changes.len() > 3), "{json}");
+    assert!(
+        json["changes"]
+            .as_array()
+            .is_some_and(|changes| changes.len() > 3),
+        "{json}"
+    );
     let applied = plan(&["apply"]);
-    assert_eq!(applied.stdout, format!("{}applied\n", output.stdout), "{applied:?}");
+    assert_eq!(
+        applied.stdout,
+        format!("{}applied\n", output.stdout),
+        "{applied:?}"
+    );
     assert_eq!(plan(&["plan"]).stdout, settled.stdout);
 }
 
@@ -159,7 +200,10 @@ fn answers_come_in_four_formats() {
     assert_eq!(piped.stdout, "{\"a\":1}\n", "ndjson where nobody looks");
     let cut = process::run(world.cli(&["query", "FROM range(10)", "--rows", "3"]));
     assert_eq!(cut.stdout.lines().count(), 3);
-    assert_eq!(cut.stderr, "aiai: only the first 3 rows are shown; ask for more with --rows\n");
+    assert_eq!(
+        cut.stderr,
+        "aiai: only the first 3 rows are shown; ask for more with --rows\n"
+    );
     world.stop(Signal::TERM);
 }
 
@@ -197,15 +241,25 @@ fn queries_that_cannot_be_answered_say_why() {
     ] {
         let output = process::run(world.cli(&["query", sql]));
         assert_eq!(output.code, Some(code), "{sql}: {output:?}");
-        assert!(output.stderr.starts_with("aiai: ") && output.stdout.is_empty(), "{sql}: {output:?}");
+        assert!(
+            output.stderr.starts_with("aiai: ") && output.stdout.is_empty(),
+            "{sql}: {output:?}"
+        );
         text.push_str(&format!("> {sql}\n{}\n", output.stderr));
     }
     golden("query_errors", &text);
     let slow = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b";
     let output = process::run(world.cli(&["query", slow, "--timeout", "1"]));
     assert_eq!(output.code, Some(7), "{output:?}");
-    assert!(output.stderr.contains("stopped after 1 s; narrow it"), "{output:?}");
-    assert_eq!(world.query("SELECT count(*) AS n FROM event"), [json!({"n": 0})], "nothing was changed");
+    assert!(
+        output.stderr.contains("stopped after 1 s; narrow it"),
+        "{output:?}"
+    );
+    assert_eq!(
+        world.query("SELECT count(*) AS n FROM event"),
+        [json!({"n": 0})],
+        "nothing was changed"
+    );
     world.stop(Signal::TERM);
 }
 
@@ -231,19 +285,32 @@ fn five_thousand_lines_with_mistakes_are_stored_but_for_the_mistakes() {
     }
     let output = process::run_with(world.cli(&["pub", "metric", "-"]), input);
     assert_eq!(output.code, Some(1), "{output:?}");
-    assert!(output.stdout.starts_with("stored 4996 lines in 25 messages, INGEST sequences "), "{output:?}");
+    assert!(
+        output
+            .stdout
+            .starts_with("stored 4996 lines in 25 messages, INGEST sequences "),
+        "{output:?}"
+    );
     let lines: Vec<&str> = output.stderr.lines().collect();
     assert_eq!(lines.len(), 4, "{output:?}");
     for (line, number) in lines.iter().zip(&bad) {
         assert!(line.starts_with(&format!("aiai: line {number}: ")), "{line}");
     }
-    assert!(lines[0].contains("valeu: is not a field of metric; did you mean `value`?"), "{output:?}");
+    assert!(
+        lines[0].contains("valeu: is not a field of metric; did you mean `value`?"),
+        "{output:?}"
+    );
     assert!(lines[2].contains("is not UTF-8"), "{output:?}");
-    assert!(lines[3].starts_with("aiai: 3 lines were not published"), "{output:?}");
+    assert!(
+        lines[3].starts_with("aiai: 3 lines were not published"),
+        "{output:?}"
+    );
     world.settled(25);
     let rows = world.query("SELECT value::INT AS n FROM metric WHERE name = 'lines' ORDER BY n");
     let stored: Vec<u64> = rows.iter().filter_map(|row| row["n"].as_u64()).collect();
-    let wanted: Vec<u64> = (1..=5000).filter(|n| !matches!(n, 17 | 1000 | 2000 | 3000)).collect();
+    let wanted: Vec<u64> = (1..=5000)
+        .filter(|n| !matches!(n, 17 | 1000 | 2000 | 3000))
+        .collect();
     assert_eq!(stored, wanted);
     world.stop(Signal::TERM);
 }
@@ -254,10 +321,16 @@ fn one_event_is_checked_before_it_is_published() {
     let publish = |arguments: &[&str]| process::run(world.cli(&[&["pub"], arguments].concat()));
     let bad = publish(&["usage", r#"{"model":"m","token_in":5}"#]);
     assert_eq!(bad.code, Some(1), "{bad:?}");
-    assert_eq!(bad.stderr, "aiai: token_in: is not a field of usage; did you mean `tokens_in`?\n");
+    assert_eq!(
+        bad.stderr,
+        "aiai: token_in: is not a field of usage; did you mean `tokens_in`?\n"
+    );
     assert_eq!(bad.stdout, "");
     let good = publish(&["usage", r#"{"model":"m","tokens_in":5}"#, "--tenant", "acme"]);
-    assert!(good.ok() && good.stdout.starts_with("stored in INGEST at sequence "), "{good:?}");
+    assert!(
+        good.ok() && good.stdout.starts_with("stored in INGEST at sequence "),
+        "{good:?}"
+    );
     let sent = publish(&["usage", r#"{"model":"m","token_in":5}"#, "--no-check"]);
     assert!(sent.ok(), "{sent:?}");
     assert_eq!(publish(&["event", "-"]).stdout, "nothing to publish\n");
@@ -266,7 +339,10 @@ fn one_event_is_checked_before_it_is_published() {
         world.query("SELECT tenant, tokens_in FROM usage"),
         [json!({"tenant": "acme", "tokens_in": 5})]
     );
-    assert_eq!(world.query("SELECT reason FROM dead"), [json!({"reason": "unknown_field"})]);
+    assert_eq!(
+        world.query("SELECT reason FROM dead"),
+        [json!({"reason": "unknown_field"})]
+    );
     world.stop(Signal::TERM);
 }
 
@@ -274,7 +350,11 @@ fn one_event_is_checked_before_it_is_published() {
 fn a_reader_that_goes_away_is_no_error() {
     let mut world = World::start();
     let long = "SELECT i, repeat('x', 1000) FROM range(100000) t(i)";
-    for arguments in [&["config", "show"][..], &["query", long, "--rows", "100000"], &["topology", "plan"]] {
+    for arguments in [
+        &["config", "show"][..],
+        &["query", long, "--rows", "100000"],
+        &["topology", "plan"],
+    ] {
         let mut command = world.cli(arguments);
         let mut child = command
             .stdin(Stdio::null())

@@ -125,7 +125,10 @@ fn compare(rows: &[Value], sent: &Sent) {
     }
     for number in &sent.acknowledged {
         let found = times.remove(number).unwrap_or(0);
-        assert_eq!(found, 1, "event {number} was acknowledged and is stored {found} times");
+        assert_eq!(
+            found, 1,
+            "event {number} was acknowledged and is stored {found} times"
+        );
     }
     for number in &sent.unknown {
         let found = times.remove(number).unwrap_or(0);
@@ -175,7 +178,9 @@ fn killing_aiai_at_any_moment_loses_and_doubles_nothing() {
         // While it starts.
         let before = world.log().len();
         world.spawn();
-        until("a sign of life", TIMEOUT, || (world.log().len() > before).then_some(()));
+        until("a sign of life", TIMEOUT, || {
+            (world.log().len() > before).then_some(())
+        });
         world.kill();
         world.restart();
     }

@@ -52,7 +52,12 @@ fn the_dashboards_port_is_taken() {
     refused(
         with(world.up_command(), &["--set", &setting]),
         1,
-        &[&address, "for the dashboard", "stop what uses it", "AIAI__DASHBOARD__LISTEN"],
+        &[
+            &address,
+            "for the dashboard",
+            "stop what uses it",
+            "AIAI__DASHBOARD__LISTEN",
+        ],
     );
     no_server(&world);
 }
@@ -77,7 +82,11 @@ fn the_port_of_nats_is_taken_by_another_nats_server() {
     let world = World::empty();
     let address = other.url().replace("nats://", "");
     let setting = format!("nats.listen={address}");
-    refused(with(world.up_command(), &["--set", &setting]), 1, &[&address, "set nats.url"]);
+    refused(
+        with(world.up_command(), &["--set", &setting]),
+        1,
+        &[&address, "set nats.url"],
+    );
     no_server(&world);
 }
 
@@ -95,7 +104,11 @@ fn nats_server_names_a_missing_file() {
     let world = World::empty();
     let mut command = world.up_command();
     command.env("NATS_SERVER", "/nowhere/nats-server");
-    refused(command, 1, &["NATS_SERVER", "/nowhere/nats-server", "correct or unset it"]);
+    refused(
+        command,
+        1,
+        &["NATS_SERVER", "/nowhere/nats-server", "correct or unset it"],
+    );
     untouched(&world);
 }
 
@@ -112,7 +125,11 @@ fn the_nats_server_is_too_old() {
     let world = World::empty();
     let mut command = world.up_command();
     command.env("NATS_SERVER", fake(world.folder(), "echo 'nats-server: v2.9.0'"));
-    refused(command, 1, &["nats-server 2.9.0", "too old", "2.12.0", "install a newer one"]);
+    refused(
+        command,
+        1,
+        &["nats-server 2.9.0", "too old", "2.12.0", "install a newer one"],
+    );
     untouched(&world);
 }
 
@@ -135,7 +152,11 @@ fn the_nats_server_ends_at_once() {
     let script = "[ \"$1\" = --version ] && echo 'nats-server: v2.15.1' || { echo broken disk; exit 1; }";
     let mut command = world.up_command();
     command.env("NATS_SERVER", fake(world.folder(), script));
-    refused(command, 1, &["nats-server did not start", "broken disk", "server.log"]);
+    refused(
+        command,
+        1,
+        &["nats-server did not start", "broken disk", "server.log"],
+    );
 }
 
 #[test]
@@ -171,7 +192,12 @@ fn the_database_is_locked_by_another_process() {
     refused(
         world.up_command(),
         1,
-        &["aiai.duckdb", &format!("in use by process {}", holder.id()), "stop it", "aiai query"],
+        &[
+            "aiai.duckdb",
+            &format!("in use by process {}", holder.id()),
+            "stop it",
+            "aiai query",
+        ],
     );
     no_server(&world);
     drop(holder.stdin.take());
@@ -183,14 +209,22 @@ fn the_database_is_no_database() {
     let world = World::empty();
     fs::create_dir(world.data()).expect("a folder");
     fs::write(world.database(), "something else entirely\n".repeat(1000)).expect("writes");
-    refused(world.up_command(), 1, &["aiai.duckdb", "is not a DuckDB database", "move it away"]);
+    refused(
+        world.up_command(),
+        1,
+        &["aiai.duckdb", "is not a DuckDB database", "move it away"],
+    );
     no_server(&world);
 }
 
 #[test]
 fn another_aiai_is_up_on_the_folder() {
     let mut world = World::start();
-    refused(world.up_command(), 1, &["another aiai is up", "data", "stop it", "--data"]);
+    refused(
+        world.up_command(),
+        1,
+        &["another aiai is up", "data", "stop it", "--data"],
+    );
     // The first one does not mind.
     assert_eq!(world.query("SELECT 1 AS one").len(), 1);
     world.stop(Signal::TERM);
@@ -199,13 +233,24 @@ fn another_aiai_is_up_on_the_folder() {
 #[test]
 fn an_unknown_key_is_named_with_its_origin_and_the_nearest_one() {
     let world = World::empty();
-    let words = ["unknown key `dashboard.lisen`", "did you mean `dashboard.listen`?"];
+    let words = [
+        "unknown key `dashboard.lisen`",
+        "did you mean `dashboard.listen`?",
+    ];
     let by = |origin: &'static str| [words[0], words[1], origin];
-    refused(with(world.up_command(), &["--set", "dashboard.lisen=127.0.0.1:1"]), 1, &by("flag"));
+    refused(
+        with(world.up_command(), &["--set", "dashboard.lisen=127.0.0.1:1"]),
+        1,
+        &by("flag"),
+    );
     let mut command = world.up_command();
     command.env("AIAI__DASHBOARD__LISEN", "127.0.0.1:1");
     refused(command, 1, &by("environment"));
-    fs::write(world.folder().join("aiai.toml"), "[dashboard]\nlisen = \"127.0.0.1:1\"\n").expect("writes");
+    fs::write(
+        world.folder().join("aiai.toml"),
+        "[dashboard]\nlisen = \"127.0.0.1:1\"\n",
+    )
+    .expect("writes");
     refused(world.up_command(), 1, &by("aiai.toml"));
     untouched(&world);
     fs::remove_file(world.folder().join("aiai.toml")).expect("removes");
@@ -227,10 +272,22 @@ fn a_value_of_the_wrong_type_names_its_key() {
         ("streams.replicas", "1.5"),
     ] {
         let setting = format!("{key}={value}");
-        refused(with(world.up_command(), &["--set", &setting]), 1, &["configuration: ", key]);
+        refused(
+            with(world.up_command(), &["--set", &setting]),
+            1,
+            &["configuration: ", key],
+        );
     }
-    refused(with(world.up_command(), &["--set", "novalue"]), 2, &["--set novalue", "KEY=VALUE"]);
-    refused(with(world.up_command(), &["--set", "log.level=[[["]), 1, &["log.level", "use error, warn, info"]);
+    refused(
+        with(world.up_command(), &["--set", "novalue"]),
+        2,
+        &["--set novalue", "KEY=VALUE"],
+    );
+    refused(
+        with(world.up_command(), &["--set", "log.level=[[["]),
+        1,
+        &["log.level", "use error, warn, info"],
+    );
     untouched(&world);
 }
 
@@ -243,7 +300,11 @@ fn a_configuration_file_must_be_there_and_be_toml() {
         &["cannot read the configuration file", "missing.toml"],
     );
     fs::write(world.folder().join("broken.toml"), "[dashboard\nlisten = 1\n").expect("writes");
-    refused(with(world.up_command(), &["--config", "broken.toml"]), 1, &["configuration", "broken.toml"]);
+    refused(
+        with(world.up_command(), &["--config", "broken.toml"]),
+        1,
+        &["configuration", "broken.toml"],
+    );
     untouched(&world);
 }
 
@@ -262,7 +323,10 @@ fn the_dashboard_is_not_shown_to_other_machines() {
 fn nobody_answers() {
     let world = World::empty();
     // A port that was free a moment ago, and one that answers nothing.
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let free = TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("its address");
     let url = format!("nats://user:secret@{free}");
     let shown = format!("nats://{free}");
     for arguments in [
@@ -273,14 +337,24 @@ fn nobody_answers() {
         &["topology", "plan"],
     ] {
         let mut command = aiai();
-        command.current_dir(world.folder()).args(arguments).args(["--nats-url", &url]);
+        command
+            .current_dir(world.folder())
+            .args(arguments)
+            .args(["--nats-url", &url]);
         let output = refused(command, 6, &[&shown, "aiai up", "nats.url"]);
         assert!(!output.stderr.contains("secret"), "credentials are never shown");
     }
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("nats://{}", silent.local_addr().expect("its address"));
     let mut command = aiai();
-    command.args(["query", "SELECT 1", "--nats-url", &url, "--set", "nats.connect_timeout_seconds=1"]);
+    command.args([
+        "query",
+        "SELECT 1",
+        "--nats-url",
+        &url,
+        "--set",
+        "nats.connect_timeout_seconds=1",
+    ]);
     refused(command, 6, &[&url, "aiai up"]);
 }
 
@@ -289,18 +363,33 @@ fn nobody_serves_queries() {
     // A server without workers: its aiai was killed.
     let mut world = World::start();
     world.kill();
-    refused(world.cli(&["query", "SELECT 1"]), 6, &["nobody answers on query.sql", "aiai run sink"]);
+    refused(
+        world.cli(&["query", "SELECT 1"]),
+        6,
+        &["nobody answers on query.sql", "aiai run sink"],
+    );
 }
 
 #[test]
 fn wrong_use_is_told() {
     let world = World::empty();
     let command = |arguments: &[&str]| with(aiai(), arguments);
-    refused(command(&["run", "sinc"]), 2, &["no worker `sinc`", "sink, ingest, node, dashboard"]);
-    refused(command(&["pub", "metrics", "{}"]), 2, &["no kind `metrics`", "metric, event, usage"]);
+    refused(
+        command(&["run", "sinc"]),
+        2,
+        &["no worker `sinc`", "sink, ingest, node, dashboard"],
+    );
+    refused(
+        command(&["pub", "metrics", "{}"]),
+        2,
+        &["no kind `metrics`", "metric, event, usage"],
+    );
     // The argument parser has its own words, on several lines.
     let output = process::run(command(&["frobnicate"]));
     assert_eq!(output.code, Some(2), "{output:?}");
-    assert!(output.stderr.contains("frobnicate") && output.stderr.contains("--help"), "{output:?}");
+    assert!(
+        output.stderr.contains("frobnicate") && output.stderr.contains("--help"),
+        "{output:?}"
+    );
     untouched(&world);
 }

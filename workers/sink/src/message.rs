@@ -116,7 +116,10 @@ impl CommitError {
                 "free disk space; nothing is lost, the messages stay in NATS",
             )
         } else if has(&["out of memory", "failed to allocate", "could not allocate"]) {
-            (true, "raise sink.memory_limit_megabytes or lower sink.commit.rows_max")
+            (
+                true,
+                "raise sink.memory_limit_megabytes or lower sink.commit.rows_max",
+            )
         } else if has(&["fatal error", "invalidated"]) {
             (
                 false,

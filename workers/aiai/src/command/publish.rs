@@ -207,6 +207,12 @@ async fn many(context: &Context, subject: &str, options: &cli::Pub) -> anyhow::R
         publisher.settle_oldest().await?;
     }
     progress.finish_and_clear();
+    report(&publisher, good, bad)
+}
+
+/// Says on standard output what is stored, and on standard error what is not.
+#[allow(clippy::print_stderr)]
+fn report(publisher: &Publisher<'_>, good: u64, bad: u64) -> anyhow::Result<ExitCode> {
     if let (Some(first), Some(last)) = (publisher.first_sequence, &publisher.last) {
         let (messages, stream, last) = (publisher.messages, &last.stream, last.sequence);
         output::print(&format!(

@@ -110,7 +110,11 @@ impl Wire {
         if !matches!(words[0], "MSG" | "HMSG") {
             return Err(broken());
         }
-        let at = words[1].rsplit('.').next().and_then(|at| at.parse().ok()).ok_or_else(broken)?;
+        let at = words[1]
+            .rsplit('.')
+            .next()
+            .and_then(|at| at.parse().ok())
+            .ok_or_else(broken)?;
         let size: usize = words[words.len() - 1].parse().map_err(|_| broken())?;
         let mut body = vec![0; size + 2];
         self.reader.read_exact(&mut body)?;
