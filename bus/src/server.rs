@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Ended after SIGTERM within this time; then SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a running server is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// What every server of ours is started with; command-line flags add addresses and folders.
 const CONFIGURATION: &str = include_str!("../../nats/server.conf");
 
@@ -255,10 +257,23 @@ impl Server {
         }
     }
 
+    /// Waits until it ends without being asked to, and says so.
+    pub async fn ended(&mut self) -> Error {
+        while self.is_running() {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+        }
+        Error::ServerEnded {
+            pid: self.pid,
+            log: self.folder.join("server.log"),
+        }
+    }
+
     /// Asks it to end and waits; kills it when it does not.
     pub async fn stop(mut self) {
-        self.signal(Signal::TERM);
-        self.await_end().await;
+        if self.is_running() {
+            self.signal(Signal::TERM);
+            self.await_end().await;
+        }
     }
 
     /// Kills it without warning, as a power cut would, and starts it again on the same port and files.
@@ -276,6 +291,10 @@ impl Server {
         while self.is_running() {
             if asked.elapsed() > STOP_TIMEOUT {
                 self.signal(Signal::KILL);
+            }
+            // It is nobody's child and nobody collects it: dead, but still in the process table.
+            if asked.elapsed() > STOP_TIMEOUT * 2 {
+                break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

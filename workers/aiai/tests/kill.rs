@@ -216,3 +216,22 @@ fn ctrl_c_under_load_ends_in_time_and_loses_nothing() {
     publisher.more(1000);
     settle_and_compare(&mut world, publisher);
 }
+
+#[test]
+fn aiai_does_not_go_on_without_its_nats_server() {
+    let mut world = World::start();
+    let before = world.nats_pid();
+    world.kill_nats();
+    assert_eq!(world.ends(), Some(1), "{}", world.log());
+    let log = world.log();
+    let said: Vec<&str> = log.lines().filter(|line| line.starts_with("aiai: ")).collect();
+    assert_eq!(said.len(), 1, "{log}");
+    assert!(
+        said[0].contains(&format!("nats-server (pid {before}) ended")),
+        "{log}"
+    );
+    assert!(said[0].contains("start aiai again"), "{log}");
+    world.restart();
+    assert_ne!(world.nats_pid(), before);
+    world.stop(Signal::TERM);
+}

@@ -221,6 +221,15 @@ impl World {
         assert!(!is_alive(self.nats_pid), "nats-server was left running");
     }
 
+    /// Waits until `aiai up` ends without being asked to, and gives its exit code.
+    pub fn ends(&mut self) -> Option<i32> {
+        let mut up = self.up.take().expect("aiai is up");
+        let status = until("the end of aiai up", STOP_TIMEOUT * 3, || {
+            up.child.try_wait().expect("a status")
+        });
+        status.code()
+    }
+
     /// SIGKILL for `aiai up`, wherever it is; nats-server lives on.
     pub fn kill(&mut self) {
         if let Some(mut up) = self.up.take() {
