@@ -57,9 +57,9 @@ pub enum Error {
         /// The server's own log.
         log: PathBuf,
     },
-    /// The child process ended while it was needed.
+    /// The child process ended again and again.
     #[error(
-        "nats-server (pid {pid}) ended by itself; {log} may say why; start aiai again, nothing that was acknowledged is lost"
+        "nats-server (pid {pid}) ended by itself again and again; {log} may say why; correct that and start aiai again, nothing that was acknowledged is lost"
     )]
     ServerEnded {
         /// Its process id.

@@ -31,7 +31,11 @@ impl Writer for Recorder {
 
     fn resume(&mut self, _: usize, stream: &StreamState) -> u64 {
         let disk = self.0.lock().unwrap();
-        let known = disk.rows.keys().filter(|(epoch, _)| *epoch == stream.epoch).map(|(_, sequence)| *sequence);
+        let known = disk
+            .rows
+            .keys()
+            .filter(|(epoch, _)| *epoch == stream.epoch)
+            .map(|(_, sequence)| *sequence);
         known.max().unwrap_or(0) + 1
     }
 
@@ -45,7 +49,10 @@ impl Writer for Recorder {
         for (at, received) in batch.iter().enumerate() {
             let text = String::from_utf8_lossy(received.delivery.payload()).into_owned();
             if text == "bad" {
-                rejected.push((at, Rejection::new(Reason::MalformedBatch, "payload", "bad", "none")));
+                rejected.push((
+                    at,
+                    Rejection::new(Reason::MalformedBatch, "payload", "bad", "none"),
+                ));
             }
             let key = (received.epoch.to_string(), received.delivery.sequence());
             assert!(disk.rows.insert(key, text).is_none(), "stored twice");
@@ -64,19 +71,31 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("not yet: {what}"));
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("not yet: {what}"));
 }
 
 fn start(context: &Context, disk: &Arc<Mutex<Disk>>) -> tokio::task::JoinHandle<anyhow::Result<()>> {
-    tokio::spawn(bus::writer::run(Recorder(disk.clone()), CommitConfig::default(), context.clone()))
+    tokio::spawn(bus::writer::run(
+        Recorder(disk.clone()),
+        CommitConfig::default(),
+        context.clone(),
+    ))
 }
 
 #[tokio::test]
 async fn a_batch_is_tried_until_it_is_stored_and_a_rejected_message_becomes_a_dead_letter() {
     let (server, context) = common::bus_with(&StreamsConfig::default()).await;
-    let disk = Arc::new(Mutex::new(Disk { refusals_left: 2, ..Disk::default() }));
+    let disk = Arc::new(Mutex::new(Disk {
+        refusals_left: 2,
+        ..Disk::default()
+    }));
     for body in ["a", "bad", "b"] {
-        context.publish("events.metric", body.into()).await.expect("stored");
+        context
+            .publish("events.metric", body.into())
+            .await
+            .expect("stored");
     }
     let worker = start(&context, &disk);
     until("all acknowledged", async || {
@@ -98,13 +117,22 @@ async fn it_continues_at_its_own_position_whatever_the_durable_says() {
     let epoch = context.stream_state("EVENTS").await.expect("state").epoch;
     let disk = Arc::new(Mutex::new(Disk::default()));
     for number in 1..=5_u64 {
-        context.publish("events.metric", number.to_string().into()).await.expect("stored");
+        context
+            .publish("events.metric", number.to_string().into())
+            .await
+            .expect("stored");
         if number <= 3 {
-            disk.lock().unwrap().rows.insert((epoch.clone(), number), number.to_string());
+            disk.lock()
+                .unwrap()
+                .rows
+                .insert((epoch.clone(), number), number.to_string());
         }
     }
     let worker = start(&context, &disk);
-    until("the rest is stored", async || disk.lock().unwrap().rows.len() == 5).await;
+    until("the rest is stored", async || {
+        disk.lock().unwrap().rows.len() == 5
+    })
+    .await;
     context.shutdown().cancel();
     worker.await.expect("joined").expect("drained");
 }
@@ -115,17 +143,35 @@ async fn a_stream_made_anew_is_read_from_its_start_under_its_own_epoch() {
     let disk = Arc::new(Mutex::new(Disk::default()));
     let worker = start(&context, &disk);
     for body in ["a", "b"] {
-        context.publish("events.metric", body.into()).await.expect("stored");
+        context
+            .publish("events.metric", body.into())
+            .await
+            .expect("stored");
     }
-    until("first epoch stored", async || disk.lock().unwrap().rows.len() == 2).await;
+    until("first epoch stored", async || {
+        disk.lock().unwrap().rows.len() == 2
+    })
+    .await;
 
     let client = async_nats::connect(server.url()).await.expect("connects");
-    async_nats::jetstream::new(client).delete_stream("EVENTS").await.expect("deleted");
+    async_nats::jetstream::new(client)
+        .delete_stream("EVENTS")
+        .await
+        .expect("deleted");
     context.ensure_topology().await.expect("made anew");
-    context.publish("events.metric", "c".into()).await.expect("stored");
-    until("second epoch stored", async || disk.lock().unwrap().rows.len() == 3).await;
+    context
+        .publish("events.metric", "c".into())
+        .await
+        .expect("stored");
+    until("second epoch stored", async || {
+        disk.lock().unwrap().rows.len() == 3
+    })
+    .await;
     context.shutdown().cancel();
     worker.await.expect("joined").expect("drained");
     let epoch = context.stream_state("EVENTS").await.expect("state").epoch;
-    assert_eq!(disk.lock().unwrap().rows.get(&(epoch, 1)).map(String::as_str), Some("c"));
+    assert_eq!(
+        disk.lock().unwrap().rows.get(&(epoch, 1)).map(String::as_str),
+        Some("c")
+    );
 }

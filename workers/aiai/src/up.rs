@@ -34,7 +34,7 @@ pub async fn up(mut config: Config, _: &cli::Up) -> anyhow::Result<ExitCode> {
             let _ = std::io::stdout().write_all(banner(&config, server.as_ref(), &running).as_bytes());
             let lost = async {
                 match &mut server {
-                    Some(server) => server.ended().await.into(),
+                    Some(server) => server.keep_running().await.into(),
                     None => std::future::pending().await,
                 }
             };

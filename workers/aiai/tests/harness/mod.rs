@@ -207,6 +207,16 @@ impl World {
         self.nats_pid
     }
 
+    /// Waits until another nats-server runs on these files than the one known.
+    pub fn await_new_nats(&mut self) {
+        let file = self.folder().join("data/nats/nats-server.pid");
+        let known = self.nats_pid;
+        self.nats_pid = until("a new nats-server", START_TIMEOUT, || {
+            let pid = fs::read_to_string(&file).ok()?.trim().parse().ok()?;
+            (pid != known && is_alive(pid)).then_some(pid)
+        });
+    }
+
     /// Sends the signal, and asserts an orderly end: exit code 0 in time, and no nats-server left.
     pub fn stop(&mut self, signal: Signal) {
         let mut up = self.up.take().expect("aiai is up");
