@@ -30,7 +30,7 @@ impl Writer for Recorder {
     }
 
     fn resume(&mut self, _: usize, stream: &StreamState) -> u64 {
-        let disk = self.0.lock().unwrap();
+        let disk = self.0.lock().expect("no panic holds it");
         let known = disk
             .rows
             .keys()
@@ -40,7 +40,7 @@ impl Writer for Recorder {
     }
 
     fn commit(&mut self, batch: &[Received]) -> Result<Vec<(usize, Rejection)>, CommitFailure> {
-        let mut disk = self.0.lock().unwrap();
+        let mut disk = self.0.lock().expect("no panic holds it");
         if disk.refusals_left > 0 {
             disk.refusals_left -= 1;
             return Err(CommitFailure::Retry(anyhow::anyhow!("disk full")));
@@ -61,7 +61,11 @@ impl Writer for Recorder {
     }
 
     fn buried(&mut self, received: &Received) {
-        self.0.lock().unwrap().buried.push(received.delivery.sequence());
+        self.0
+            .lock()
+            .expect("no panic holds it")
+            .buried
+            .push(received.delivery.sequence());
     }
 }
 
@@ -100,7 +104,7 @@ async fn a_batch_is_tried_until_it_is_stored_and_a_rejected_message_becomes_a_de
     let worker = start(&context, &disk);
     until("all acknowledged", async || {
         let state = context.durable_state("EVENTS", "sink").await.expect("durable");
-        state.ack_pending == 0 && state.pending == 0 && disk.lock().unwrap().buried == [2]
+        state.ack_pending == 0 && state.pending == 0 && disk.lock().expect("no panic holds it").buried == [2]
     })
     .await;
     context.shutdown().cancel();
@@ -108,7 +112,7 @@ async fn a_batch_is_tried_until_it_is_stored_and_a_rejected_message_becomes_a_de
     let dead = common::read_all(server.url(), "DEAD").await;
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].subject.as_str(), "dead.sink.metric");
-    assert_eq!(disk.lock().unwrap().rows.len(), 3);
+    assert_eq!(disk.lock().expect("no panic holds it").rows.len(), 3);
 }
 
 #[tokio::test]
@@ -130,7 +134,7 @@ async fn it_continues_at_its_own_position_whatever_the_durable_says() {
     }
     let worker = start(&context, &disk);
     until("the rest is stored", async || {
-        disk.lock().unwrap().rows.len() == 5
+        disk.lock().expect("no panic holds it").rows.len() == 5
     })
     .await;
     context.shutdown().cancel();
@@ -149,7 +153,7 @@ async fn a_stream_made_anew_is_read_from_its_start_under_its_own_epoch() {
             .expect("stored");
     }
     until("first epoch stored", async || {
-        disk.lock().unwrap().rows.len() == 2
+        disk.lock().expect("no panic holds it").rows.len() == 2
     })
     .await;
 
@@ -164,14 +168,18 @@ async fn a_stream_made_anew_is_read_from_its_start_under_its_own_epoch() {
         .await
         .expect("stored");
     until("second epoch stored", async || {
-        disk.lock().unwrap().rows.len() == 3
+        disk.lock().expect("no panic holds it").rows.len() == 3
     })
     .await;
     context.shutdown().cancel();
     worker.await.expect("joined").expect("drained");
     let epoch = context.stream_state("EVENTS").await.expect("state").epoch;
     assert_eq!(
-        disk.lock().unwrap().rows.get(&(epoch, 1)).map(String::as_str),
+        disk.lock()
+            .expect("no panic holds it")
+            .rows
+            .get(&(epoch, 1))
+            .map(String::as_str),
         Some("c")
     );
 }
