@@ -1,6 +1,7 @@
 //! Dead letters: the original message with the reason in its headers.
 //!
-//! A dead letter carries everything needed to understand and replay it. Headers that steer
+//! A dead letter carries everything needed to understand and replay it. Its `Nats-Msg-Id` is the
+//! sender's own: a predictable one would let others suppress it; the sink leaves out repeats. Headers that steer
 //! JetStream (`Nats-*`), and an agent's that look like ours (`Aiai-*`), are kept under `Aiai-Original-…`, so that they do not act again.
 
 use async_nats::HeaderMap;
@@ -13,11 +14,13 @@ use crate::outbox::DeadLetter;
 /// A header's value may be this long; the rest is cut off.
 const HEADER_BYTES_MAX: usize = 1024;
 
+/// Original headers copied to the dead letter of a single item, in bytes.
+const ITEM_HEADER_BYTES_MAX: usize = 2048;
+
 /// A dead letter ready to be published.
 #[derive(Debug)]
 pub(crate) struct Addressed {
     pub(crate) subject: String,
-    pub(crate) message_id: String,
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Bytes,
 }
@@ -41,7 +44,14 @@ pub(crate) fn whole(delivery: &Delivery, rejection: Rejection) -> DeadLetter {
 pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: DeadLetter) -> Addressed {
     let mut map = HeaderMap::new();
     let from_agent = delivery.subject().starts_with("ingest.");
-    for (name, value) in delivery.headers() {
+    let carried = || delivery.headers();
+    let bytes: usize = carried().map(|(name, value)| name.len() + value.len()).sum();
+    // One message may have thousands of bad items: large headers are not copied to each.
+    let copied = letter.index.is_none() || bytes <= ITEM_HEADER_BYTES_MAX;
+    if !copied {
+        map.insert("Aiai-Original-Headers", format!("left out, {bytes} bytes"));
+    }
+    for (name, value) in carried().filter(|_| copied) {
         let reserved = name.starts_with("Nats-") || (from_agent && name.starts_with("Aiai-"));
         let name = if reserved {
             format!("Aiai-Original-{name}")
@@ -70,14 +80,11 @@ pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: Dea
         map.insert(headers::ORIGIN, origin.to_string());
         map.insert(headers::EPOCH, epoch);
     }
-    let mut message_id = format!("dead:{stage}:{epoch}:{origin}");
     if let Some(index) = letter.index {
         map.insert(headers::INDEX, index.to_string());
-        message_id.push_str(&format!(":{index}"));
     }
     Addressed {
         subject: format!("dead.{stage}.{}", letter.kind),
-        message_id,
         headers: map,
         payload: letter.payload,
     }

@@ -67,6 +67,28 @@ pub enum Error {
         /// The server's own log.
         log: PathBuf,
     },
+    /// Another owner does what only one may do at a time.
+    #[error(
+        "{name} is held by another (host {host}, pid {pid}) with files of its own; stop that one first; if it was killed, try again in 20 s"
+    )]
+    Claimed {
+        /// What is claimed.
+        name: String,
+        /// The holder's machine.
+        host: String,
+        /// The holder's process.
+        pid: u32,
+    },
+    /// Without authentication nothing of ours listens where other machines can reach it.
+    #[error(
+        "{key} is {address}, which other machines can reach, and there is no authentication there; use a 127.0.0.1 address, or put a server with authentication in front"
+    )]
+    NotLoopback {
+        /// The configuration key.
+        key: &'static str,
+        /// Its value.
+        address: std::net::SocketAddr,
+    },
     /// A stream or durable differs from the topology in a way that could lose data.
     #[error(
         "{object} on the server would lose data: {detail}; run `aiai topology plan` to see it and `aiai topology apply` to correct it"

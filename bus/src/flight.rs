@@ -38,9 +38,8 @@ pub(crate) struct Flight {
 
 impl Flight {
     /// Adds a batch of canonical events.
-    pub(crate) fn batch(&mut self, batch: Batch, epoch: &str, message_id: &str) {
+    pub(crate) fn batch(&mut self, batch: Batch, epoch: &str) {
         let mut map = HeaderMap::new();
-        map.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
         map.insert(headers::CONTENT_TYPE, headers::NDJSON);
         map.insert(headers::ORIGINS, batch.origins.to_string());
         map.insert(headers::COUNT, batch.count.to_string());
@@ -55,14 +54,21 @@ impl Flight {
 
     /// Adds a dead letter.
     pub(crate) fn dead(&mut self, letter: Addressed) {
-        let mut map = letter.headers;
-        map.insert(async_nats::header::NATS_MESSAGE_ID, letter.message_id);
         self.dead += 1;
         self.outgoing.push(Outgoing {
             subject: letter.subject.into(),
-            headers: map,
+            headers: letter.headers,
             payload: letter.payload,
         });
+    }
+
+    /// Gives every message an id of its own, so that publishing it again stores it once.
+    pub(crate) fn number(&mut self, prefix: &str) {
+        for (at, outgoing) in self.outgoing.iter_mut().enumerate() {
+            outgoing
+                .headers
+                .insert(async_nats::header::NATS_MESSAGE_ID, format!("{prefix}:{at}"));
+        }
     }
 
     /// This message is done once the flight has landed.
@@ -81,7 +87,7 @@ impl Flight {
 
     /// Publishes and settles; says whether it landed. What cannot be published is sent back.
     pub(crate) async fn fly(self, context: Context) -> bool {
-        match publish(&context, &self.outgoing, &self.acks).await {
+        match publish(&context, &self.outgoing, [&self.acks, &self.terms]).await {
             Ok(()) => {
                 context.set_trouble(None);
                 context.count(|counters| &counters.published, self.outgoing.len());
@@ -130,7 +136,7 @@ pub(crate) async fn settle(context: &Context, handles: &[AckHandle], kind: AckKi
 }
 
 /// Publishes all and awaits all PubAcks, retrying those that failed.
-async fn publish(context: &Context, outgoing: &[Outgoing], held: &[AckHandle]) -> Result<(), Source> {
+async fn publish(context: &Context, outgoing: &[Outgoing], held: [&[AckHandle]; 2]) -> Result<(), Source> {
     let mut open: Vec<usize> = (0..outgoing.len()).collect();
     let mut delays = Policy::PUBLISH.delays();
     loop {
@@ -151,7 +157,9 @@ async fn publish(context: &Context, outgoing: &[Outgoing], held: &[AckHandle]) -
         );
         context.set_trouble(Some(format!("waiting to publish: {}", chain(&error))));
         // We still hold them: no redelivery to others meanwhile.
-        settle(context, held, AckKind::Progress).await;
+        for handles in held {
+            settle(context, handles, AckKind::Progress).await;
+        }
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = context.shutdown().cancelled() => tokio::time::sleep(delay.min(std::time::Duration::from_millis(200))).await,

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Counters};
 use crate::error::chain;
-use crate::topology::WORKERS_BUCKET;
 
 /// Between two heartbeats.
 pub const HEARTBEAT_SECONDS: u64 = 5;
@@ -134,7 +133,7 @@ pub async fn run(context: Context) {
         }
         let beat = current(&context, started_ms);
         if bucket.is_none() {
-            bucket = context.jetstream().get_key_value(WORKERS_BUCKET).await.ok();
+            bucket = crate::claim::bucket(&context).await.ok();
         }
         if let Some(store) = &bucket {
             let json = Bytes::from(serde_json::to_vec(&beat).unwrap_or_default());

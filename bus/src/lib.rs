@@ -8,6 +8,7 @@
 //! (what it implements) and [`Outbox`] (what it publishes).
 
 mod apply;
+mod claim;
 mod connect;
 mod context;
 mod dead;
@@ -34,6 +35,7 @@ pub use bytes::Bytes;
 pub use tokio_util::sync::CancellationToken;
 
 pub use apply::Scope;
+pub use claim::Claim;
 pub use connect::{NatsConfig, without_credentials};
 pub use context::{Context, Counters, DurableState, StreamState};
 pub use delivery::{ATTEMPTS_MAX, Delivery, Failure};

@@ -34,8 +34,14 @@ impl Default for MonitorConfig {
 /// Takes the port, before any work is done.
 ///
 /// # Errors
-/// When the address is taken.
+/// When the address is taken, or other machines could reach it.
 pub async fn bind(config: &MonitorConfig) -> Result<TcpListener> {
+    if !config.listen.ip().is_loopback() {
+        return Err(Error::NotLoopback {
+            key: "monitor.listen",
+            address: config.listen,
+        });
+    }
     TcpListener::bind(config.listen).await.map_err(|source| {
         Error::io(
             format!(

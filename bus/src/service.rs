@@ -16,16 +16,21 @@ use tokio::sync::Semaphore;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::topology::HEADROOM_BYTES;
 
 /// A part's number, from 0.
 pub const PART: &str = "Aiai-Part";
 /// The number of parts; on the last one.
 pub const PARTS: &str = "Aiai-Parts";
 
+/// A request waits at most so long for its turn.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// One request being answered.
 pub struct Request {
     inner: async_nats::service::Request,
     parts: usize,
+    part_bytes_max: usize,
 }
 
 impl std::fmt::Debug for Request {
@@ -53,6 +58,12 @@ impl Request {
             .as_ref()?
             .get(name)
             .map(|value| value.as_str())
+    }
+
+    /// What one part may hold at most, in bytes.
+    #[must_use]
+    pub const fn part_bytes_max(&self) -> usize {
+        self.part_bytes_max
     }
 
     /// Sends a part that is not the last.
@@ -131,7 +142,8 @@ impl Context {
                 .add(endpoint.subject)
                 .await
                 .map_err(failed)?;
-            loops.spawn(answer(requests, endpoint));
+            let part_bytes_max = self.max_payload_bytes().saturating_sub(HEADROOM_BYTES);
+            loops.spawn(answer(requests, endpoint, part_bytes_max));
         }
         self.shutdown().cancelled().await;
         loops.abort_all();
@@ -224,11 +236,19 @@ impl Context {
     }
 }
 
-async fn answer(mut requests: async_nats::service::endpoint::Endpoint, endpoint: Endpoint) {
+async fn answer(
+    mut requests: async_nats::service::endpoint::Endpoint,
+    endpoint: Endpoint,
+    part_bytes_max: usize,
+) {
     let running = Arc::new(Semaphore::new(endpoint.concurrency));
     let admitted = Arc::new(Semaphore::new(endpoint.concurrency * 3));
     while let Some(inner) = requests.next().await {
-        let request = Request { inner, parts: 0 };
+        let request = Request {
+            inner,
+            parts: 0,
+            part_bytes_max,
+        };
         let Ok(admission) = admitted.clone().try_acquire_owned() else {
             request
                 .fail(429, "too many requests at the same time; ask again in a moment")
@@ -239,8 +259,13 @@ async fn answer(mut requests: async_nats::service::endpoint::Endpoint, endpoint:
         let handler = endpoint.handler.clone();
         tokio::spawn(async move {
             let _admission = admission;
-            if let Ok(_running) = running.acquire_owned().await {
-                handler(request).await;
+            match tokio::time::timeout(QUEUE_TIMEOUT, running.acquire_owned()).await {
+                Ok(Ok(_running)) => handler(request).await,
+                _ => {
+                    request
+                        .fail(429, "busy with other requests; ask again in a moment")
+                        .await
+                }
             }
         });
     }

@@ -256,13 +256,13 @@ impl<S: Stage> Runner<S> {
     /// Sends off everything collected.
     fn launch(&mut self) {
         let mut flight = std::mem::take(&mut self.flight);
-        for (at, batch) in self.outbox.take().into_iter().enumerate() {
-            let id = format!("{}:{}:{}", self.context.instance(), self.flown, at);
-            flight.batch(batch, &self.epoch, &id);
+        for batch in self.outbox.take() {
+            flight.batch(batch, &self.epoch);
         }
         if flight.is_empty() {
             return;
         }
+        flight.number(&format!("{}:{}", self.context.instance(), self.flown));
         self.flown += 1;
         self.flights.spawn(flight.fly(self.context.clone()));
     }

@@ -102,6 +102,7 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
         context: context.clone(),
         epochs: Vec::new(),
         newest: Vec::new(),
+        flown: 0,
     };
     while !context.shutdown().is_cancelled() {
         let mut writer = runner
@@ -148,6 +149,7 @@ struct Runner<W> {
     context: Context,
     epochs: Vec<std::sync::Arc<str>>,
     newest: Vec<u64>,
+    flown: u64,
 }
 
 /// A batch in the making.
@@ -164,7 +166,9 @@ impl Collecting {
             .delivery
             .header(headers::COUNT)
             .and_then(|count| count.parse::<u64>().ok());
-        self.rows += count.unwrap_or(1);
+        // A claim of whoever wrote the header: no message holds more rows than bytes.
+        let bytes = received.delivery.size_bytes() as u64;
+        self.rows += count.unwrap_or(1).min(bytes);
         self.bytes += received.delivery.size_bytes();
         self.messages.push(received);
     }
@@ -272,6 +276,8 @@ impl<W: Writer> Runner<W> {
         );
         let mut acks: Vec<AckHandle> = Vec::with_capacity(done.batch.messages.len());
         let mut flight = Flight::default();
+        let number = self.flown;
+        self.flown += 1;
         let mut buried = Vec::new();
         let mut rejected = rejected.into_iter().peekable();
         for (at, received) in done.batch.messages.iter().enumerate() {
@@ -294,6 +300,7 @@ impl<W: Writer> Runner<W> {
         }
         settle(&self.context, &acks, AckKind::Ack).await;
         self.context.count(|counters| &counters.acked, acks.len());
+        flight.number(&format!("{}:{number}", self.context.instance()));
         if !flight.is_empty() && flight.fly(self.context.clone()).await {
             buried.into_iter().for_each(|received| writer.buried(received));
         }

@@ -183,3 +183,26 @@ async fn a_stream_made_anew_is_read_from_its_start_under_its_own_epoch() {
         Some("c")
     );
 }
+
+#[tokio::test]
+async fn an_absurd_count_in_a_header_stops_nothing() {
+    let (server, context) = common::bus_with(&StreamsConfig::default()).await;
+    let disk = Arc::new(Mutex::new(Disk::default()));
+    let client = async_nats::connect(server.url()).await.expect("connects");
+    let jetstream = async_nats::jetstream::new(client);
+    for _ in 0..2 {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Aiai-Count", "18446744073709551615");
+        let sent = jetstream
+            .publish_with_headers("events.metric", headers, "x".into())
+            .await;
+        sent.expect("sent").await.expect("stored");
+    }
+    let worker = start(&context, &disk);
+    until("both stored", async || {
+        disk.lock().expect("no panic holds it").rows.len() == 2
+    })
+    .await;
+    context.shutdown().cancel();
+    worker.await.expect("joined").expect("drained");
+}

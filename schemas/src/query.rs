@@ -61,8 +61,18 @@ pub struct Column {
 pub struct End {
     /// Rows sent.
     pub rows: u64,
-    /// There were more.
-    pub truncated: bool,
+    /// There were more, and which limit cut them off.
+    pub truncated: Option<Cut>,
+}
+
+/// A limit of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cut {
+    /// `rows_max`.
+    Rows,
+    /// `sink.query.megabytes_max`.
+    Bytes,
 }
 
 /// One line of the answer.
@@ -86,7 +96,12 @@ pub fn columns_line(columns: &[Column]) -> String {
 
 /// The last line.
 pub fn end_line(end: End) -> String {
-    format!("{END_PREFIX}{},\"truncated\":{}}}}}", end.rows, end.truncated)
+    let truncated = match end.truncated {
+        None => "null",
+        Some(Cut::Rows) => "\"rows\"",
+        Some(Cut::Bytes) => "\"bytes\"",
+    };
+    format!("{END_PREFIX}{},\"truncated\":{truncated}}}}}", end.rows)
 }
 
 /// Reads one line.
@@ -127,7 +142,7 @@ mod tests {
         assert_eq!(line(&columns_line(&columns)).unwrap(), Line::Columns(columns));
         let end = End {
             rows: 3,
-            truncated: true,
+            truncated: Some(Cut::Rows),
         };
         assert_eq!(line(&end_line(end)).unwrap(), Line::End(end));
         assert_eq!(line(r#"{"end":5}"#).unwrap(), Line::Row(r#"{"end":5}"#));

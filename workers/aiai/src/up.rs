@@ -20,6 +20,13 @@ use crate::workers::{self, Running};
 pub async fn up(mut config: Config, _: &cli::Up) -> anyhow::Result<ExitCode> {
     let own = config.nats.url.is_empty();
     let binary = own.then(server::find).transpose()?;
+    if own && !config.nats.listen.ip().is_loopback() {
+        return Err(bus::Error::NotLoopback {
+            key: "nats.listen",
+            address: config.nats.listen,
+        }
+        .into());
+    }
     let _lock = lock(&config.data)?;
     let prepared = workers::prepare(&config, WORKERS.iter().collect()).await?;
     let mut server = None;

@@ -393,3 +393,30 @@ fn wrong_use_is_told() {
     );
     untouched(&world);
 }
+
+#[test]
+fn nothing_listens_where_others_can_reach_it() {
+    for key in ["nats.listen", "monitor.listen", "dashboard.listen"] {
+        let world = World::empty();
+        let setting = format!("{key}=0.0.0.0:0");
+        refused(
+            with(world.up_command(), &["--set", &setting]),
+            1,
+            &[key, "0.0.0.0:0", "no authentication"],
+        );
+        no_server(&world);
+    }
+}
+
+#[test]
+fn a_second_database_on_the_same_nats_is_refused() {
+    let mut world = World::start();
+    let other = tempfile::tempdir().expect("a folder");
+    let mut command = world.cli(&["run", "sink"]);
+    command
+        .arg("--data")
+        .arg(other.path())
+        .args(["--set", "log.level=error"]);
+    refused(command, 1, &["claim.sink", "stop that one first", "pid"]);
+    world.stop(Signal::TERM);
+}

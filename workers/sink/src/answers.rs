@@ -133,15 +133,23 @@ async fn answer_sql(mut request: Request, pool: &Pool, config: &QueryConfig) {
     let cancel = Arc::new(AtomicBool::new(false));
     let back = pool.clone();
     let stop = cancel.clone();
-    tokio::task::spawn_blocking(move || {
-        run(&reader, &asked.sql, &limits, &stop, &pieces);
+    let part_bytes_max = request.part_bytes_max();
+    let running = tokio::task::spawn_blocking(move || {
+        run(&reader, &asked.sql, &limits, &stop, part_bytes_max, &pieces);
         back.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
     });
     while let Some(piece) = arrived.recv().await {
         match piece {
             Piece::Part(body) => request.part(body).await,
-            Piece::End(body) => return request.end(body).await,
-            Piece::Failed(error) => return request.fail(code(error.kind), &error.message).await,
+            // The connection is back in the pool before whoever asked can ask again.
+            Piece::End(body) => {
+                let _ = running.await;
+                return request.end(body).await;
+            }
+            Piece::Failed(error) => {
+                let _ = running.await;
+                return request.fail(code(error.kind), &error.message).await;
+            }
         }
     }
     cancel.store(true, Ordering::Relaxed);
@@ -151,8 +159,16 @@ async fn answer_sql(mut request: Request, pool: &Pool, config: &QueryConfig) {
 }
 
 /// Runs on its own thread. Rows wait in `pending` so that a small answer is one message.
-fn run(reader: &Reader, sql: &str, limits: &Limits, cancel: &Arc<AtomicBool>, pieces: &mpsc::Sender<Piece>) {
+fn run(
+    reader: &Reader,
+    sql: &str,
+    limits: &Limits,
+    cancel: &Arc<AtomicBool>,
+    part_bytes_max: usize,
+    pieces: &mpsc::Sender<Piece>,
+) {
     let mut pending: Vec<u8> = Vec::new();
+    let mut too_large = None;
     let result = reader.run_sql(sql, limits, cancel, |part| {
         match part {
             Part::Columns(columns) => {
@@ -167,6 +183,10 @@ fn run(reader: &Reader, sql: &str, limits: &Limits, cancel: &Arc<AtomicBool>, pi
                 pending.push(b'\n');
             }
             Part::Rows { ndjson, .. } => {
+                if ndjson.len() > part_bytes_max {
+                    too_large = Some(ndjson.len());
+                    return ControlFlow::Break(());
+                }
                 if !pending.is_empty() && pending.len() + ndjson.len() > 128 * 1024 {
                     let full = Bytes::from(std::mem::take(&mut pending));
                     if pieces.blocking_send(Piece::Part(full)).is_err() {
@@ -179,10 +199,19 @@ fn run(reader: &Reader, sql: &str, limits: &Limits, cancel: &Arc<AtomicBool>, pi
         ControlFlow::Continue(())
     });
     let last = match result {
+        Ok(_) if too_large.is_some() => Piece::Failed(QueryError {
+            kind: QueryErrorKind::Memory,
+            message: format!(
+                "a row takes {} bytes and one message holds {part_bytes_max}; select less of it, for example with left(column, 1000)",
+                too_large.unwrap_or_default()
+            ),
+        }),
         Ok(summary) => {
-            let truncated = summary
-                .truncated
-                .is_some_and(|cause| cause != Truncation::Receiver);
+            let truncated = match summary.truncated {
+                Some(Truncation::Rows) => Some(query::Cut::Rows),
+                Some(Truncation::Bytes) => Some(query::Cut::Bytes),
+                Some(Truncation::Receiver) | None => None,
+            };
             let end = query::end_line(query::End {
                 rows: summary.rows,
                 truncated,

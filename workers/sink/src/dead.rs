@@ -37,8 +37,10 @@ impl<'a> DeadLetter<'a> {
             .filter(|origin| (1..=SEQUENCE_MAX).contains(origin));
         let origins = match origin {
             Some(origin) => Origins::from_iter([origin]),
+            // A whole batch: no more origins than it has lines, whatever its header claims.
             None => header(headers::ORIGINS)
                 .and_then(|value| value.parse().ok())
+                .filter(|origins: &Origins| origins.len() <= lines(message.payload))
                 .unwrap_or_default(),
         };
         DeadLetter {
@@ -55,6 +57,10 @@ impl<'a> DeadLetter<'a> {
     pub(crate) fn key(&self, epoch: u16) -> Option<Key> {
         Some((epoch, self.stage.to_owned(), self.origin?, self.index))
     }
+}
+
+fn lines(payload: &[u8]) -> u64 {
+    payload.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// The token of a subject at this position, or nothing.

@@ -171,10 +171,19 @@ where
     }
     // Origins come in ascending runs: mostly the range found last holds the next row's too.
     let mut last = None;
+    let mut carried = Origins::default();
     for (row, number) in rows.iter().zip(1..) {
         if let Some(problem) = problem_of(row, origins, &mut last) {
             return Err(format!("line {number}: {problem}"));
         }
+        carried.push(row.common().origin.unwrap_or_default());
+    }
+    // Whoever names an origin without its rows would have them taken for stored.
+    if carried != *origins {
+        return Err(format!(
+            "header {} names origins of which there is no line",
+            headers::ORIGINS
+        ));
     }
     Ok(rows)
 }

@@ -236,6 +236,18 @@ pub(crate) fn prepare(connection: &Connection) -> anyhow::Result<()> {
     }
 }
 
+/// A ULID that tells this database from every other; made when first asked for.
+pub(crate) fn database_id(connection: &Connection) -> anyhow::Result<String> {
+    let id = ulid::Ulid::generate().to_string();
+    connection.execute(
+        "INSERT INTO aiai_meta SELECT 'database_id', ?
+         WHERE NOT EXISTS (SELECT 1 FROM aiai_meta WHERE key = 'database_id')",
+        [id],
+    )?;
+    let value = "SELECT value FROM aiai_meta WHERE key = 'database_id'";
+    Ok(connection.query_row(value, [], |row| row.get(0))?)
+}
+
 fn version(connection: &Connection) -> anyhow::Result<Option<u32>> {
     let meta = "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'aiai_meta'";
     if connection.query_row(meta, [], |row| row.get::<_, i64>(0))? == 0 {

@@ -20,7 +20,7 @@ use crate::dead::{self, DeadColumns, DeadLetter};
 use crate::decode::{Canonical, Rows, decode};
 use crate::open::{self, Settings};
 use crate::progress::Progress;
-use crate::{CommitError, Outcome, RangeSet, Reader, Rejected, Source, StoredMessage};
+use crate::{CommitError, Outcome, RangeSet, Reader, Rejected, Source, StoredMessage, schema};
 
 /// Rows (and bytes of payload) gathered before they are handed to DuckDB within the transaction.
 const GATHERED_ROWS_MAX: usize = 122_880;
@@ -62,6 +62,14 @@ impl Store {
     /// DuckDB has no memory for it.
     pub fn reader(&self) -> anyhow::Result<Reader> {
         Ok(Reader::new(self.connection.try_clone()?))
+    }
+
+    /// A ULID that tells this database from every other.
+    ///
+    /// # Errors
+    /// The database cannot be read or written.
+    pub fn id(&self) -> anyhow::Result<String> {
+        schema::database_id(&self.connection)
     }
 
     pub(crate) fn connection(&self) -> &Connection {

@@ -46,6 +46,8 @@ impl Sink {
             store,
             monitor,
         } = self;
+        // Two databases on one durable would each get a part of the data.
+        let claim = context.claim("sink", &store.id()?).await?;
         let readers = (0..config.query.concurrency.max(1))
             .map(|_| store.reader())
             .collect::<anyhow::Result<Vec<_>>>()
@@ -65,7 +67,8 @@ impl Sink {
             trimming.await;
             Ok(())
         };
-        tokio::try_join!(writing, serving, trimming).map(|_| ())
+        let holding = async { claim.hold(&context).await.map_err(anyhow::Error::from) };
+        tokio::try_join!(writing, serving, trimming, holding).map(|_| ())
     }
 }
 

@@ -143,7 +143,11 @@ fn dead_letters_are_kept_whole_and_once() {
         headers: Vec::new(),
         ..dead(5, 1, None)
     };
-    let refused_events = dead(6, 1, None)
+    let three_lines = Message {
+        payload: b"a\nb\nc\n".to_vec(),
+        ..dead(6, 1, None)
+    };
+    let refused_events = three_lines
         .header("Aiai-Stage", "sink")
         .header("Aiai-Origins", "20-22");
     let refused_events = Message {
@@ -270,4 +274,28 @@ fn a_database_in_use_names_its_holder() {
         std::process::id()
     );
     assert!(text.contains(&holder), "{text}");
+}
+
+#[test]
+fn origins_without_lines_are_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let bomb = metrics(1, [1]).header("Aiai-Origins", "1-9223372036854775806");
+    let future = metrics(2, [2]).header("Aiai-Origins", "2-60");
+    let outcome = commit(&mut store, &[&bomb, &future, &metrics(3, [3, 4])]);
+    assert_eq!((outcome.rows, outcome.rejected.len()), (4, 2));
+    assert!(outcome.rejected[0].reason.contains("Aiai-Origins"), "{outcome:?}");
+
+    // Their dead letters carry the same header.
+    let mut letter = dead(1, 0, None).header("Aiai-Origins", "1-9223372036854775806");
+    letter.headers.retain(|(name, _)| name != "Aiai-Origin");
+    assert_eq!(commit(&mut store, &[&letter]).dead, 1);
+    assert_eq!(commit(&mut store, &[&metrics(4, 5..=60)]).rows, 112);
+    assert_eq!(
+        rows(
+            &store,
+            "SELECT outcome, ranges FROM origin_sets WHERE outcome = 'dead' AND ranges <> ''"
+        ),
+        [json!({}); 0]
+    );
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bus::Bytes;
-use schemas::query::{self, Line};
+use schemas::query::{self, Cut, Line};
 
 use crate::cli;
 use crate::config::Config;
@@ -46,11 +46,12 @@ pub async fn query(config: &Config, options: &cli::Query) -> anyhow::Result<Exit
             other => drop(other?),
         }
     }
-    if let Some(end) = answer.end.filter(|end| end.truncated) {
-        eprintln!(
-            "aiai: only the first {} rows are shown; ask for more with --rows",
-            end.rows
-        );
+    if let Some((end, cut)) = answer.end.and_then(|end| Some((end, end.truncated?))) {
+        let more = match cut {
+            Cut::Rows => "ask for more with --rows",
+            Cut::Bytes => "select fewer columns, or raise sink.query.megabytes_max",
+        };
+        eprintln!("aiai: only the first {} rows are shown; {more}", end.rows);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -132,7 +132,7 @@ fn accounting(ledger: &Ledger) -> Vec<Reason> {
                 messages(ledger.dead)
             ),
             fix: "read why:",
-            command: "nats stream view DEAD",
+            command: "aiai query \"SELECT place, problem, fix, payload FROM dead\"",
         });
     }
     reasons
