@@ -264,7 +264,7 @@ async fn answer(
                 _ => {
                     request
                         .fail(429, "busy with other requests; ask again in a moment")
-                        .await
+                        .await;
                 }
             }
         });
