@@ -291,11 +291,9 @@ fn origins_without_lines_are_not_believed() {
     letter.headers.retain(|(name, _)| name != "Aiai-Origin");
     assert_eq!(commit(&mut store, &[&letter]).dead, 1);
     assert_eq!(commit(&mut store, &[&metrics(4, 5..=60)]).rows, 112);
-    assert_eq!(
-        rows(
-            &store,
-            "SELECT outcome, ranges FROM origin_sets WHERE outcome = 'dead' AND ranges <> ''"
-        ),
-        [json!({}); 0]
+    let believed = rows(
+        &store,
+        "SELECT ranges FROM origin_sets WHERE outcome = 'dead' AND ranges <> ''",
     );
+    assert!(believed.is_empty(), "{believed:?}");
 }
