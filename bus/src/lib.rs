@@ -8,6 +8,7 @@
 //! (what it implements) and [`Outbox`] (what it publishes).
 
 mod apply;
+pub mod bucket;
 mod connect;
 mod context;
 mod dead;
@@ -33,6 +34,7 @@ pub use bytes::Bytes;
 pub use tokio_util::sync::CancellationToken;
 
 pub use apply::Scope;
+pub use bucket::{Bucket, Watched};
 pub use connect::{NatsConfig, without_credentials};
 pub use context::{Context, Counters, DurableState, StreamState};
 pub use delivery::{ATTEMPTS_MAX, Delivery, Failure};
