@@ -40,9 +40,9 @@ async fn main() -> anyhow::Result<()> {
     let (mut relay, mut pipeline) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}: bare relay, {messages} messages");
-        relay.push(timed(run_relay(messages)).await?);
+        relay.push(Box::pin(timed(run_relay(messages))).await?);
         eprintln!("round {round} of {rounds}: pipeline, {messages} messages");
-        pipeline.push(timed(run_pipeline(&binary, messages)).await?);
+        pipeline.push(Box::pin(timed(run_pipeline(&binary, messages))).await?);
     }
     eprintln!("idle: `aiai up` for {IDLE_SECONDS} s");
     let idle = measure_idle(&binary).await?;

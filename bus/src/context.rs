@@ -152,6 +152,9 @@ impl Context {
     /// What hinders the worker now.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
+        if self.inner.client.connection_state() != async_nats::connection::State::Connected {
+            return Some("no connection to NATS; reconnecting".into());
+        }
         self.inner
             .trouble
             .lock()

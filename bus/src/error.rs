@@ -57,6 +57,16 @@ pub enum Error {
         /// The server's own log.
         log: PathBuf,
     },
+    /// The child process ended again and again.
+    #[error(
+        "nats-server (pid {pid}) ended by itself again and again; {log} may say why; correct that and start aiai again, nothing that was acknowledged is lost"
+    )]
+    ServerEnded {
+        /// Its process id.
+        pid: u32,
+        /// The server's own log.
+        log: PathBuf,
+    },
     /// A stream or durable differs from the topology in a way that could lose data.
     #[error(
         "{object} on the server would lose data: {detail}; run `aiai topology plan` to see it and `aiai topology apply` to correct it"

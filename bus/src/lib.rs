@@ -14,6 +14,7 @@ mod context;
 mod dead;
 mod delivery;
 mod error;
+mod find;
 mod flight;
 pub mod heartbeat;
 pub mod monitor;

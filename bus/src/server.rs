@@ -11,13 +11,20 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use crate::connect::{SERVER_NEEDED, too_old};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
+
+pub use crate::find::find;
 
 /// Ready to take connections within this time.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Ended after SIGTERM within this time; then SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a running server is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// So often within [`RESTART_WINDOW`] a server that ended by itself is started again.
+const RESTARTS_MAX: usize = 3;
+/// See [`RESTARTS_MAX`].
+const RESTART_WINDOW: Duration = Duration::from_secs(60);
 /// What every server of ours is started with; command-line flags add addresses and folders.
 const CONFIGURATION: &str = include_str!("../../nats/server.conf");
 
@@ -30,71 +37,6 @@ pub struct Server {
     address: SocketAddr,
     folder: PathBuf,
     binary: PathBuf,
-}
-
-/// Finds the executable: `$NATS_SERVER`, `.tools/` here or in a parent folder, PATH.
-///
-/// # Errors
-/// [`Error::ServerNotFound`]; [`Error::Io`] when `$NATS_SERVER` names no file; [`Error::ServerTooOld`].
-pub fn find() -> Result<PathBuf> {
-    let path = locate()?;
-    let output = Command::new(&path)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| {
-            Error::io(
-                format!(
-                    "cannot execute {}; set NATS_SERVER to a nats-server",
-                    path.display()
-                ),
-                error,
-            )
-        })?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let version = text
-        .trim()
-        .rsplit([' ', ':'])
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches('v')
-        .to_owned();
-    if too_old(&version) {
-        return Err(Error::ServerTooOld {
-            found: if version.is_empty() {
-                "(no version)".into()
-            } else {
-                version
-            },
-            place: path.display().to_string(),
-            needed: SERVER_NEEDED,
-        });
-    }
-    Ok(path)
-}
-
-fn locate() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("NATS_SERVER").filter(|path| !path.is_empty()) {
-        let path = PathBuf::from(path);
-        return match path.metadata() {
-            Ok(_) => Ok(path),
-            Err(error) => Err(Error::io(
-                format!(
-                    "NATS_SERVER names {}, which cannot be read; correct or unset it",
-                    path.display()
-                ),
-                error,
-            )),
-        };
-    }
-    let here = std::env::current_dir().unwrap_or_default();
-    let tools = here.ancestors().map(|folder| folder.join(".tools/nats-server"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|folder| folder.join("nats-server"));
-    tools
-        .chain(on_path)
-        .find(|candidate| candidate.is_file())
-        .ok_or(Error::ServerNotFound)
 }
 
 impl Server {
@@ -255,10 +197,43 @@ impl Server {
         }
     }
 
+    /// Watches over it: when it ends unasked it is started again, on the same address and files.
+    /// Comes back only when that is needed too often to help.
+    pub async fn keep_running(&mut self) -> Error {
+        let mut restarts: Vec<Instant> = Vec::new();
+        loop {
+            while self.is_running() {
+                tokio::time::sleep(WATCH_INTERVAL).await;
+            }
+            let log = self.folder.join("server.log");
+            restarts.retain(|at| at.elapsed() < RESTART_WINDOW);
+            if restarts.len() >= RESTARTS_MAX {
+                return Error::ServerEnded { pid: self.pid, log };
+            }
+            restarts.push(Instant::now());
+            tracing::error!(
+                pid = self.pid,
+                log = %log.display(),
+                "nats-server ended by itself; starting it again"
+            );
+            let (binary, folder) = (self.binary.clone(), self.folder.clone());
+            let started = match name_in(&folder) {
+                Ok(name) => Self::spawn(binary, self.address, folder, &name).await,
+                Err(error) => Err(error),
+            };
+            match started {
+                Ok(server) => *self = server,
+                Err(error) => tracing::error!(error = chain(&error), "nats-server did not start"),
+            }
+        }
+    }
+
     /// Asks it to end and waits; kills it when it does not.
     pub async fn stop(mut self) {
-        self.signal(Signal::TERM);
-        self.await_end().await;
+        if self.is_running() {
+            self.signal(Signal::TERM);
+            self.await_end().await;
+        }
     }
 
     /// Kills it without warning, as a power cut would, and starts it again on the same port and files.
@@ -276,6 +251,10 @@ impl Server {
         while self.is_running() {
             if asked.elapsed() > STOP_TIMEOUT {
                 self.signal(Signal::KILL);
+            }
+            // It is nobody's child and nobody collects it: dead, but still in the process table.
+            if asked.elapsed() > STOP_TIMEOUT * 2 {
+                break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -83,6 +83,7 @@ pub async fn run<S: Stage>(config: S::Config, batch: BatchConfig, context: Conte
         flights: JoinSet::new(),
         flown: 0,
         epoch: String::new(),
+        newest: 0,
         linger: Duration::from_millis(batch.linger_milliseconds.into()),
         flights_max: batch.flights_max.max(1),
         context,
@@ -90,7 +91,11 @@ pub async fn run<S: Stage>(config: S::Config, batch: BatchConfig, context: Conte
     let context = runner.context.clone();
     while let Some(source) = source::persist(&context, || source::open(&context, S::input())).await {
         runner.epoch.clone_from(&source.state.epoch);
-        if let Some(lost) = runner.drive(source).await? {
+        runner.newest = 0;
+        let lost = runner.drive(source).await?;
+        // Before another epoch may be opened: what was collected belongs to this one.
+        runner.launch();
+        if let Some(lost) = lost {
             tracing::warn!(worker = S::NAME, reason = %lost, "input lost; opening it again");
         }
     }
@@ -105,6 +110,7 @@ struct Runner<S> {
     flights: JoinSet<bool>,
     flown: u64,
     epoch: String,
+    newest: u64,
     linger: Duration,
     flights_max: usize,
     context: Context,
@@ -168,6 +174,9 @@ impl<S: Stage> Runner<S> {
                 );
                 continue;
             };
+            if went_back(&delivery, &mut self.newest) {
+                return Ok(Some(ended()));
+            }
             backlog = delivery.backlog();
             self.process(&delivery).await?;
         }
@@ -280,6 +289,17 @@ fn landed(result: Result<bool, tokio::task::JoinError>) {
     if let Err(error) = result {
         tracing::error!(%error, "a flight ended abnormally; its messages come again");
     }
+}
+
+/// First deliveries come in order. One that goes back means that the stream or durable was made anew
+/// under us, perhaps with another epoch: what is open must not be trusted with it.
+pub(crate) const fn went_back(delivery: &Delivery, newest: &mut u64) -> bool {
+    if delivery.attempt() > 1 {
+        return false;
+    }
+    let back = delivery.sequence() <= *newest;
+    *newest = delivery.sequence();
+    back
 }
 
 fn ended() -> MessagesError {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::pull::MessagesError;
-use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
 use futures_util::StreamExt;
 use futures_util::stream::SelectAll;
 use schemas::{Rejection, headers};
@@ -18,10 +17,11 @@ use tokio::time::Instant;
 use crate::context::{Context, StreamState};
 use crate::dead;
 use crate::delivery::{AckHandle, Delivery};
-use crate::error::{Error, chain};
+use crate::error::chain;
 use crate::flight::{Flight, settle};
 use crate::retry::Policy;
 use crate::source::{self, Input};
+use crate::stage::went_back;
 
 /// One delivered message with the input it came from.
 #[derive(Debug)]
@@ -101,6 +101,7 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
         config,
         context: context.clone(),
         epochs: Vec::new(),
+        newest: Vec::new(),
     };
     while !context.shutdown().is_cancelled() {
         let mut writer = runner
@@ -110,6 +111,7 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
         let opened = open_all(&context, &mut writer).await;
         runner.writer = Some(writer);
         let Some((mut inputs, epochs)) = opened else { break };
+        runner.newest = vec![0; epochs.len()];
         runner.epochs = epochs;
         if let Some(lost) = runner.drive(&mut inputs).await? {
             tracing::warn!(worker = W::NAME, reason = lost, "input lost; opening it again");
@@ -130,7 +132,7 @@ async fn open_all<W: Writer>(
         let state = source::persist(context, || context.stream_state(input.stream)).await?;
         let sequence = writer.resume(at, &state);
         let source = source::persist(context, || async {
-            rewind(context, input, sequence).await?;
+            source::rewind(context, input, sequence).await?;
             source::open(context, input).await
         })
         .await?;
@@ -140,57 +142,12 @@ async fn open_all<W: Writer>(
     Some((inputs, epochs))
 }
 
-/// Moves a durable so that it delivers from `sequence` on.
-async fn rewind(context: &Context, input: Input, sequence: u64) -> crate::error::Result<()> {
-    let what = || {
-        format!(
-            "moving durable {}/{} to sequence {sequence}",
-            input.stream, input.durable
-        )
-    };
-    let stream = context
-        .jetstream()
-        .get_stream_no_info(input.stream)
-        .await
-        .map_err(|error| Error::jetstream(what(), error))?;
-    let consumer: PullConsumer = stream
-        .get_consumer(input.durable)
-        .await
-        .map_err(|error| Error::jetstream(what(), error.to_string()))?;
-    let info = consumer.cached_info();
-    if info.ack_floor.stream_sequence + 1 == sequence && info.num_ack_pending == 0 {
-        return Ok(());
-    }
-    // Only this writer reads the durable, so recreating it disturbs nobody.
-    let mut config: pull::Config = pull::Config {
-        durable_name: info.config.durable_name.clone(),
-        filter_subject: info.config.filter_subject.clone(),
-        ack_policy: info.config.ack_policy,
-        ack_wait: info.config.ack_wait,
-        max_deliver: info.config.max_deliver,
-        max_ack_pending: info.config.max_ack_pending,
-        max_waiting: info.config.max_waiting,
-        ..pull::Config::default()
-    };
-    config.deliver_policy = DeliverPolicy::ByStartSequence {
-        start_sequence: sequence.max(1),
-    };
-    stream
-        .delete_consumer(input.durable)
-        .await
-        .map_err(|error| Error::jetstream(what(), error))?;
-    stream
-        .create_consumer(config)
-        .await
-        .map_err(|error| Error::jetstream(what(), error))?;
-    Ok(())
-}
-
 struct Runner<W> {
     writer: Option<W>,
     config: CommitConfig,
     context: Context,
     epochs: Vec<std::sync::Arc<str>>,
+    newest: Vec<u64>,
 }
 
 /// A batch in the making.
@@ -241,7 +198,9 @@ impl<W: Writer> Runner<W> {
                 message = inputs.next(), if !full => match message {
                     Some((input, Ok(message))) => {
                         if !some { deadline = Instant::now() + flush; }
-                        self.receive(&mut collecting, input, message);
+                        if !self.receive(&mut collecting, input, message) {
+                            lost = Some("its messages start anew".into());
+                        }
                     }
                     Some((_, Err(error))) => lost = Some(chain(&error)),
                     None => lost = Some("the subscription ended".into()),
@@ -260,9 +219,18 @@ impl<W: Writer> Runner<W> {
         Ok(lost)
     }
 
-    fn receive(&self, collecting: &mut Collecting, input: usize, message: async_nats::jetstream::Message) {
+    /// Takes a message; `false` when its input must be opened again.
+    fn receive(
+        &mut self,
+        collecting: &mut Collecting,
+        input: usize,
+        message: async_nats::jetstream::Message,
+    ) -> bool {
         self.context.count(|counters| &counters.received, 1);
         if let Some(delivery) = Delivery::new(message) {
+            if went_back(&delivery, &mut self.newest[input]) {
+                return false;
+            }
             if input == 0 {
                 let backlog = &self.context.counters().backlog;
                 backlog.store(delivery.backlog(), std::sync::atomic::Ordering::Relaxed);
@@ -273,6 +241,7 @@ impl<W: Writer> Runner<W> {
                 epoch: self.epochs[input].clone(),
             });
         }
+        true
     }
 
     fn start_commit(&mut self, batch: Collecting) -> anyhow::Result<tokio::task::JoinHandle<Committed<W>>> {

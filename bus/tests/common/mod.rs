@@ -1,4 +1,5 @@
-//! What several tests need.
+//! What several tests need; not every test needs all of it.
+#![allow(dead_code)]
 
 use bus::testing::TestServer;
 use bus::topology::StreamsConfig;

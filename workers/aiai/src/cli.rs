@@ -14,7 +14,7 @@ use crate::output::Format;
     about = "The nervous system of a fleet of AI agents",
     before_help = "Examples:
   aiai up                                            everything, in one process
-  aiai pub metric '{\"name\":\"hello\",\"value\":1}'      publish, acknowledged
+  aiai pub metric '{\"name\":\"hello\",\"value\":1}'       publish, acknowledged
   aiai query 'SELECT * FROM metric LIMIT 5'          look at what was stored
   aiai run ingest                                    one more ingest worker, anywhere",
     after_help = "Exit codes: 0 ok, 1 failure, 2 usage, 3 unhealthy, 4 not found, 5 refused credentials, 6 unreachable, 7 timeout"

@@ -50,7 +50,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     bus::telemetry::init(&log)?;
     match cli.command {
-        Command::Up(options) => up::up(config, &options).await,
+        Command::Up(options) => Box::pin(up::up(config, &options)).await,
         Command::Run(options) => workers::run(config, &options).await,
         Command::Topology {
             command: TopologyCommand::Plan(options),

@@ -32,7 +32,13 @@ pub async fn up(mut config: Config, _: &cli::Up) -> anyhow::Result<ExitCode> {
         Ok(running) => {
             // Whether anybody reads it must not matter to what runs.
             let _ = std::io::stdout().write_all(banner(&config, server.as_ref(), &running).as_bytes());
-            running.until_stopped().await
+            let lost = async {
+                match &mut server {
+                    Some(server) => server.keep_running().await.into(),
+                    None => std::future::pending().await,
+                }
+            };
+            running.until_stopped(lost).await
         }
         Err(error) => Err(error),
     };

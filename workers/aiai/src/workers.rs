@@ -60,7 +60,7 @@ pub async fn run(config: Config, options: &cli::Run) -> anyhow::Result<ExitCode>
     for (worker, address) in &running.addresses {
         tracing::info!(worker, address = %format_args!("http://{address}"), "listening");
     }
-    running.until_stopped().await
+    running.until_stopped(std::future::pending()).await
 }
 
 fn list() -> anyhow::Result<()> {
@@ -113,14 +113,20 @@ pub async fn start(config: &Config, prepared: Prepared) -> anyhow::Result<Runnin
 }
 
 impl Running {
-    /// Waits for a signal or a failed worker, then drains.
-    pub async fn until_stopped(mut self) -> anyhow::Result<ExitCode> {
+    /// Waits for a signal, a failed worker or what `lost` says is lost, then drains.
+    pub async fn until_stopped(
+        mut self,
+        lost: impl Future<Output = anyhow::Error>,
+    ) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
         let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
         let failed = tokio::select! {
+            // Whoever signals all processes at once does not mean a failure of one.
+            biased;
             _ = interrupt.recv() => None,
             _ = terminate.recv() => None,
             ended = self.tasks.join_next() => Some(early_end(ended)),
+            error = lost => Some(error),
         };
         if failed.is_none() {
             tracing::info!("stopping: finishing what was begun; a second signal ends at once");

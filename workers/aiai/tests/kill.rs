@@ -216,3 +216,36 @@ fn ctrl_c_under_load_ends_in_time_and_loses_nothing() {
     publisher.more(1000);
     settle_and_compare(&mut world, publisher);
 }
+
+#[test]
+fn a_nats_server_that_dies_is_started_again() {
+    let mut world = World::start();
+    let publisher = Publisher::start(world.url());
+    for _ in 0..2 {
+        publisher.more(2000);
+        world.kill_nats();
+        world.await_new_nats();
+    }
+    publisher.more(2000);
+    settle_and_compare(&mut world, publisher);
+}
+
+#[test]
+fn aiai_gives_up_when_its_nats_server_dies_again_and_again() {
+    let mut world = World::start();
+    for _ in 0..3 {
+        world.kill_nats();
+        world.await_new_nats();
+    }
+    world.kill_nats();
+    assert_eq!(world.ends(), Some(1), "{}", world.log());
+    let log = world.log();
+    let said: Vec<&str> = log.lines().filter(|line| line.starts_with("aiai: ")).collect();
+    assert_eq!(said.len(), 1, "{log}");
+    assert!(
+        said[0].contains("again and again") && said[0].contains("server.log"),
+        "{log}"
+    );
+    world.restart();
+    world.stop(Signal::TERM);
+}

@@ -32,311 +32,120 @@ struct Case {
     good: usize,
 }
 
+/// Messages that are bad as a whole: subject | reason | place | a part of the advice | payload.
+const WHOLE: &str = r#"
+ingest.metric     | unknown_field     | valeu         | did you mean `value`?     | {"name":"x","valeu":1}
+ingest.metric     | wrong_type        | value         | remove the quotes: 12     | {"name":"x","value":"12"}
+ingest.metric     | missing_field     | value         | send a number             | {"name":"x","value":null}
+ingest.metric     | missing_field     | value         | add it, a number          | {"name":"x"}
+ingest.metric     | not_finite        | value         | send a finite number      | {"name":"x","value":NaN}
+ingest.metric     | not_finite        | value         | send a finite number      | {"name":"x","value":-Infinity}
+ingest.metric     | out_of_range      | value         | a double can hold         | {"name":"x","value":1e999}
+ingest.metric     | duplicate_field   | name          | send it once              | {"name":"x","name":"y","value":1}
+ingest.metric     | empty_name        | name          | give it a name            | {"name":" ","value":1}
+ingest.metric     | output_only_field | tenant        | remove it                 | {"name":"x","value":1,"tenant":"me"}
+ingest.metric     | wrong_type        | tags.a        | put it in quotes          | {"name":"x","value":1,"tags":{"a":1}}
+ingest.metric     | unknown_value     | metric_type   | did you mean "gauge"?     | {"name":"x","value":1,"metric_type":"guage"}
+ingest.event      | bad_time          | timestamp     | RFC 3339                  | {"name":"x","timestamp":"yesterday"}
+ingest.event      | bad_time          | timestamp     | send milliseconds         | {"name":"x","timestamp":1700000000}
+ingest.event      | bad_time          | timestamp     | set the sender's clock    | {"name":"x","timestamp":"9999-01-01T00:00:00Z"}
+ingest.usage      | out_of_range      | cost_usd      | what this call cost       | {"model":"m","cost_usd":-0.01}
+ingest.usage      | inconsistent      | tokens_in     | counts are inclusive      | {"model":"m","tokens_in":1,"tokens_cache_read":2}
+ingest.metric     | empty_payload     | payload       | send one JSON object      |
+ingest.metric     | empty_array       | payload       | at least one object       | []
+ingest.metric     | wrong_type        | payload       | send an object like       | 42
+ingest.metric     | invalid_json      | payload       | let a JSON encoder write  | not json
+ingest.metric     | truncated_json    | payload       | send the whole value      | {"name":"x","va
+ingest.metric     | trailing_data     | payload       | one object a line         | {"name":"x","value":1} x
+ingest.metrics    | unknown_kind      | subject       | did you mean `metric`?    | {"name":"x","value":1}
+ingest.acme.trace | unknown_kind      | subject       | metric, event, usage      | {"name":"x"}
+ingest.a.b.metric | bad_subject       | subject       | ingest.<kind>             | {"name":"x","value":1}
+"#;
+
 /// A message that is bad as a whole.
 fn whole(
     subject: &str,
-    payload: impl Into<Vec<u8>>,
     reason: &'static str,
     place: &'static str,
     fix: &'static str,
+    payload: &[u8],
 ) -> Case {
-    let payload = payload.into();
+    let letter = Letter {
+        idx: None,
+        reason,
+        place,
+        fix,
+        payload: payload.to_vec(),
+    };
     Case {
-        message: Message::new(subject, payload.clone()),
-        letters: vec![Letter {
-            idx: None,
-            reason,
-            place,
-            fix,
-            payload,
-        }],
+        message: Message::new(subject, payload),
+        letters: vec![letter],
         good: 0,
     }
 }
 
-/// A message of several items with a bad one.
-fn part(
-    subject: &str,
-    payload: &str,
-    good: usize,
-    letter: (u32, &'static str, &'static str, &'static str, &[u8]),
-) -> Case {
-    let (idx, reason, place, fix, item) = letter;
+/// One of several items, on its own.
+fn item(idx: u32, reason: &'static str, place: &'static str, fix: &'static str, payload: &str) -> Letter {
+    Letter {
+        idx: Some(idx),
+        reason,
+        place,
+        fix,
+        payload: payload.into(),
+    }
+}
+
+/// Two good items around bad ones.
+fn between(subject: &str, payload: &str, letters: Vec<Letter>) -> Case {
     Case {
         message: Message::new(subject, payload),
-        letters: vec![Letter {
-            idx: Some(idx),
-            reason,
-            place,
-            fix,
-            payload: item.to_vec(),
-        }],
-        good,
+        letters,
+        good: 2,
     }
 }
 
 fn cases() -> Vec<Case> {
+    let table = WHOLE.lines().filter(|line| !line.is_empty()).map(|line| {
+        let columns: Vec<&'static str> = line.splitn(5, '|').map(str::trim).collect();
+        whole(
+            columns[0],
+            columns[1],
+            columns[2],
+            columns[3],
+            columns[4].as_bytes(),
+        )
+    });
     let large = format!(r#"{{"name":"large","data":"{}"}}"#, "x".repeat(300 * 1024));
     let deep = format!(r#"{{"name":"deep","data":{}{}}}"#, "[".repeat(70), "]".repeat(70));
-    let mut cases = fields();
+    let broken = b"{\"name\":\"\xff\xfe\",\"value\":1}";
+    let binary = b"\x00\x01\x02";
+    let mut cases: Vec<Case> = table.collect();
     cases.extend([
-        whole(
+        whole("ingest.metric", "invalid_utf8", "payload", "encode the JSON as UTF-8", broken),
+        whole("ingest.metric", "invalid_json", "payload", "let a JSON encoder write it", binary),
+        whole("ingest.metric", "empty_payload", "payload", "send one JSON object", b" \n "),
+        whole("ingest.event", "too_large", "data", "store it elsewhere", large.as_bytes()),
+        whole("ingest.event", "too_deep", "data", "flatten it", deep.as_bytes()),
+        between(
             "ingest.metric",
-            "",
-            "empty_payload",
-            "payload",
-            "send one JSON object",
+            r#"[{"name":"good","value":1}, {"name":"x","value":"1"} ,{"name":"good","value":2}]"#,
+            vec![item(1, "wrong_type", "[1].value", "remove the quotes", r#"{"name":"x","value":"1"}"#)],
         ),
-        whole(
-            "ingest.metric",
-            " \n ",
-            "empty_payload",
-            "payload",
-            "send one JSON object",
-        ),
-        whole(
-            "ingest.metric",
-            "[]",
-            "empty_array",
-            "payload",
-            "at least one object",
-        ),
-        whole(
-            "ingest.metric",
-            "42",
-            "wrong_type",
-            "payload",
-            "send an object like",
-        ),
-        whole(
-            "ingest.metric",
-            "not json",
-            "invalid_json",
-            "payload",
-            "let a JSON encoder write it",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","va"#,
-            "truncated_json",
-            "payload",
-            "send the whole value",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","value":1} x"#,
-            "trailing_data",
-            "payload",
-            "one object a line",
-        ),
-        whole(
-            "ingest.metric",
-            b"{\"name\":\"\xff\xfe\",\"value\":1}",
-            "invalid_utf8",
-            "payload",
-            "encode the JSON as UTF-8",
-        ),
-        whole(
-            "ingest.metric",
-            b"\x00\x01\x02",
-            "invalid_json",
-            "payload",
-            "let a JSON encoder write it",
-        ),
-        whole(
-            "ingest.metrics",
-            r#"{"name":"x","value":1}"#,
-            "unknown_kind",
-            "subject",
-            "did you mean `metric`?",
-        ),
-        whole(
-            "ingest.acme.trace",
-            r#"{"name":"x"}"#,
-            "unknown_kind",
-            "subject",
-            "metric, event, usage",
-        ),
-        whole(
-            "ingest.a.b.metric",
-            r#"{"name":"x","value":1}"#,
-            "bad_subject",
-            "subject",
-            "ingest.<kind>",
-        ),
-        whole("ingest.event", large, "too_large", "data", "store it elsewhere"),
-        whole("ingest.event", deep, "too_deep", "data", "flatten it"),
-        part(
-            "ingest.metric",
-            r#"[{"name":"good","value":1}, {"name":"bad","value":"1"} ,{"name":"good","value":2}]"#,
-            2,
-            (
-                1,
-                "wrong_type",
-                "[1].value",
-                "remove the quotes",
-                br#"{"name":"bad","value":"1"}"#,
-            ),
-        ),
-        part(
+        between(
             "ingest.acme.event",
             "{\"name\":\"good\"}\n{\"name\":\n{\"name\":\"good\"}\n",
-            2,
-            (
-                1,
-                "truncated_json",
-                "line 2",
-                "send the whole value",
-                br#"{"name":"#,
-            ),
+            vec![item(1, "truncated_json", "line 2", "send the whole value", r#"{"name":"#)],
+        ),
+        between(
+            "ingest.usage",
+            "{\"model\":\"good\"}\n\n{\"model\":\"\"}\n{\"model\":\"m\",\"tokens_in\":-1}\n{\"model\":\"good\"}",
+            vec![
+                item(1, "empty_name", "line 3: model", "give it a name", r#"{"model":""}"#),
+                item(2, "out_of_range", "line 4: tokens_in", "from 0", r#"{"model":"m","tokens_in":-1}"#),
+            ],
         ),
     ]);
-    let mut both = part(
-        "ingest.usage",
-        "{\"model\":\"good\"}\n\n{\"model\":\"\"}\n{\"model\":\"m\",\"tokens_in\":-1}\n{\"model\":\"good\"}",
-        2,
-        (
-            1,
-            "empty_name",
-            "line 3: model",
-            "give it a name",
-            br#"{"model":""}"#,
-        ),
-    );
-    both.letters.push(Letter {
-        idx: Some(2),
-        reason: "out_of_range",
-        place: "line 4: tokens_in",
-        fix: "a whole number from 0",
-        payload: br#"{"model":"m","tokens_in":-1}"#.to_vec(),
-    });
-    cases.push(both);
     cases
-}
-
-/// One field each.
-fn fields() -> Vec<Case> {
-    vec![
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","valeu":1}"#,
-            "unknown_field",
-            "valeu",
-            "did you mean `value`?",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","value":"12"}"#,
-            "wrong_type",
-            "value",
-            "remove the quotes: 12",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","value":null}"#,
-            "missing_field",
-            "value",
-            "a number",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x"}"#,
-            "missing_field",
-            "value",
-            "add it, a number",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","value":NaN}"#,
-            "not_finite",
-            "value",
-            "send a finite number",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","value":-Infinity}"#,
-            "not_finite",
-            "value",
-            "send a finite number",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","value":1e999}"#,
-            "out_of_range",
-            "value",
-            "a double can hold",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","name":"y","value":1}"#,
-            "duplicate_field",
-            "name",
-            "send it once",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":" ","value":1}"#,
-            "empty_name",
-            "name",
-            "give it a name",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","value":1,"tenant":"me"}"#,
-            "output_only_field",
-            "tenant",
-            "",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","value":1,"tags":{"a":1}}"#,
-            "wrong_type",
-            "tags.a",
-            "put it in quotes",
-        ),
-        whole(
-            "ingest.metric",
-            r#"{"name":"x","value":1,"metric_type":"guage"}"#,
-            "unknown_value",
-            "metric_type",
-            "did you mean \"gauge\"?",
-        ),
-        whole(
-            "ingest.event",
-            r#"{"name":"x","timestamp":"yesterday"}"#,
-            "bad_time",
-            "timestamp",
-            "RFC 3339",
-        ),
-        whole(
-            "ingest.event",
-            r#"{"name":"x","timestamp":1700000000}"#,
-            "bad_time",
-            "timestamp",
-            "milliseconds",
-        ),
-        whole(
-            "ingest.event",
-            r#"{"name":"x","timestamp":"9999-01-01T00:00:00Z"}"#,
-            "bad_time",
-            "timestamp",
-            "clock",
-        ),
-        whole(
-            "ingest.usage",
-            r#"{"model":"m","cost_usd":-0.01}"#,
-            "out_of_range",
-            "cost_usd",
-            "",
-        ),
-        whole(
-            "ingest.usage",
-            r#"{"model":"m","tokens_in":1,"tokens_cache_read":2}"#,
-            "inconsistent",
-            "tokens_in",
-            "counts are inclusive",
-        ),
-    ]
 }
 
 /// A letter as the table has it.

@@ -212,6 +212,16 @@ impl World {
         self.nats_pid
     }
 
+    /// Waits until another nats-server runs on these files than the one known.
+    pub fn await_new_nats(&mut self) {
+        let file = self.folder().join("data/nats/nats-server.pid");
+        let known = self.nats_pid;
+        self.nats_pid = until("a new nats-server", START_TIMEOUT, || {
+            let pid = fs::read_to_string(&file).ok()?.trim().parse().ok()?;
+            (pid != known && is_alive(pid)).then_some(pid)
+        });
+    }
+
     /// Sends the signal, and asserts an orderly end: exit code 0 in time, and no nats-server left.
     pub fn stop(&mut self, signal: Signal) {
         let mut up = self.up.take().expect("aiai is up");
@@ -224,6 +234,15 @@ impl World {
         assert_eq!(status.code(), Some(0), "{}", self.log());
         assert!(took < STOP_TIMEOUT, "stopping took {took:?}:\n{}", self.log());
         assert!(!is_alive(self.nats_pid), "nats-server was left running");
+    }
+
+    /// Waits until `aiai up` ends without being asked to, and gives its exit code.
+    pub fn ends(&mut self) -> Option<i32> {
+        let mut up = self.up.take().expect("aiai is up");
+        let status = until("the end of aiai up", STOP_TIMEOUT * 3, || {
+            up.child.try_wait().expect("a status")
+        });
+        status.code()
     }
 
     /// SIGKILL for `aiai up`, wherever it is; nats-server lives on.

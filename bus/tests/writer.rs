@@ -1,0 +1,185 @@
+//! The writer runtime against a real server: batches, positions, rejected messages, a stream made anew.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bus::topology::StreamsConfig;
+use bus::writer::CommitConfig;
+use bus::{CommitFailure, Context, Input, Received, StreamState, Writer};
+use schemas::{Reason, Rejection};
+
+/// What a writer would have on disk: outlives it.
+#[derive(Default)]
+struct Disk {
+    /// (epoch, sequence) to payload; a second write of the same key fails the test.
+    rows: BTreeMap<(String, u64), String>,
+    buried: Vec<u64>,
+    refusals_left: u32,
+}
+
+struct Recorder(Arc<Mutex<Disk>>);
+
+impl Writer for Recorder {
+    const NAME: &'static str = "sink";
+
+    fn inputs() -> Vec<Input> {
+        vec![Input::new("EVENTS", "sink")]
+    }
+
+    fn resume(&mut self, _: usize, stream: &StreamState) -> u64 {
+        let disk = self.0.lock().expect("no panic holds it");
+        let known = disk
+            .rows
+            .keys()
+            .filter(|(epoch, _)| *epoch == stream.epoch)
+            .map(|(_, sequence)| *sequence);
+        known.max().unwrap_or(0) + 1
+    }
+
+    fn commit(&mut self, batch: &[Received]) -> Result<Vec<(usize, Rejection)>, CommitFailure> {
+        let mut disk = self.0.lock().expect("no panic holds it");
+        if disk.refusals_left > 0 {
+            disk.refusals_left -= 1;
+            return Err(CommitFailure::Retry(anyhow::anyhow!("disk full")));
+        }
+        let mut rejected = Vec::new();
+        for (at, received) in batch.iter().enumerate() {
+            let text = String::from_utf8_lossy(received.delivery.payload()).into_owned();
+            if text == "bad" {
+                rejected.push((
+                    at,
+                    Rejection::new(Reason::MalformedBatch, "payload", "bad", "none"),
+                ));
+            }
+            let key = (received.epoch.to_string(), received.delivery.sequence());
+            assert!(disk.rows.insert(key, text).is_none(), "stored twice");
+        }
+        Ok(rejected)
+    }
+
+    fn buried(&mut self, received: &Received) {
+        self.0
+            .lock()
+            .expect("no panic holds it")
+            .buried
+            .push(received.delivery.sequence());
+    }
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("not yet: {what}"));
+}
+
+fn start(context: &Context, disk: &Arc<Mutex<Disk>>) -> tokio::task::JoinHandle<anyhow::Result<()>> {
+    tokio::spawn(bus::writer::run(
+        Recorder(disk.clone()),
+        CommitConfig::default(),
+        context.clone(),
+    ))
+}
+
+#[tokio::test]
+async fn a_batch_is_tried_until_it_is_stored_and_a_rejected_message_becomes_a_dead_letter() {
+    let (server, context) = common::bus_with(&StreamsConfig::default()).await;
+    let disk = Arc::new(Mutex::new(Disk {
+        refusals_left: 2,
+        ..Disk::default()
+    }));
+    for body in ["a", "bad", "b"] {
+        context
+            .publish("events.metric", body.into())
+            .await
+            .expect("stored");
+    }
+    let worker = start(&context, &disk);
+    until("all acknowledged", async || {
+        let state = context.durable_state("EVENTS", "sink").await.expect("durable");
+        state.ack_pending == 0 && state.pending == 0 && disk.lock().expect("no panic holds it").buried == [2]
+    })
+    .await;
+    context.shutdown().cancel();
+    worker.await.expect("joined").expect("drained");
+    let dead = common::read_all(server.url(), "DEAD").await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].subject.as_str(), "dead.sink.metric");
+    assert_eq!(disk.lock().expect("no panic holds it").rows.len(), 3);
+}
+
+#[tokio::test]
+async fn it_continues_at_its_own_position_whatever_the_durable_says() {
+    let (_server, context) = common::bus_with(&StreamsConfig::default()).await;
+    let epoch = context.stream_state("EVENTS").await.expect("state").epoch;
+    let disk = Arc::new(Mutex::new(Disk::default()));
+    for number in 1..=5_u64 {
+        context
+            .publish("events.metric", number.to_string().into())
+            .await
+            .expect("stored");
+        if number <= 3 {
+            disk.lock()
+                .unwrap()
+                .rows
+                .insert((epoch.clone(), number), number.to_string());
+        }
+    }
+    let worker = start(&context, &disk);
+    until("the rest is stored", async || {
+        disk.lock().expect("no panic holds it").rows.len() == 5
+    })
+    .await;
+    context.shutdown().cancel();
+    worker.await.expect("joined").expect("drained");
+}
+
+#[tokio::test]
+async fn a_stream_made_anew_is_read_from_its_start_under_its_own_epoch() {
+    let (server, context) = common::bus_with(&StreamsConfig::default()).await;
+    let disk = Arc::new(Mutex::new(Disk::default()));
+    let worker = start(&context, &disk);
+    for body in ["a", "b"] {
+        context
+            .publish("events.metric", body.into())
+            .await
+            .expect("stored");
+    }
+    until("first epoch stored", async || {
+        disk.lock().expect("no panic holds it").rows.len() == 2
+    })
+    .await;
+
+    let client = async_nats::connect(server.url()).await.expect("connects");
+    async_nats::jetstream::new(client)
+        .delete_stream("EVENTS")
+        .await
+        .expect("deleted");
+    context.ensure_topology().await.expect("made anew");
+    context
+        .publish("events.metric", "c".into())
+        .await
+        .expect("stored");
+    until("second epoch stored", async || {
+        disk.lock().expect("no panic holds it").rows.len() == 3
+    })
+    .await;
+    context.shutdown().cancel();
+    worker.await.expect("joined").expect("drained");
+    let epoch = context.stream_state("EVENTS").await.expect("state").epoch;
+    assert_eq!(
+        disk.lock()
+            .expect("no panic holds it")
+            .rows
+            .get(&(epoch, 1))
+            .map(String::as_str),
+        Some("c")
+    );
+}
