@@ -10,8 +10,8 @@ use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::{self, kv, stream};
 
 use crate::error::{Error, Result, Source};
-use crate::plan::{Action, HEARTBEAT_TTL_SECONDS, Plan, find_stream};
-use crate::topology::{EPOCH_KEY, Topology, WORKERS_BUCKET};
+use crate::plan::{Action, Plan, find_stream};
+use crate::topology::{EPOCH_KEY, Topology};
 
 /// What `apply` may touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +64,10 @@ pub(crate) async fn apply(
             ));
         }
     }
-    if due(&format!("bucket {WORKERS_BUCKET}")).is_some() {
-        create_bucket(context, topology).await?;
+    for want in &topology.buckets {
+        if due(&format!("bucket {}", want.bucket)).is_some() {
+            create_bucket(context, want).await?;
+        }
     }
     Ok(())
 }
@@ -145,23 +147,12 @@ async fn update_durable(
         .map(Into::into))
 }
 
-async fn create_bucket(context: &jetstream::Context, topology: &Topology) -> Result<()> {
-    let replicas = topology.streams.first().map_or(1, |stream| stream.num_replicas);
-    let config = kv::Config {
-        bucket: WORKERS_BUCKET.into(),
-        description: "which workers live, with their figures".into(),
-        history: 1,
-        max_age: std::time::Duration::from_secs(HEARTBEAT_TTL_SECONDS),
-        max_bytes: 16 * 1024 * 1024,
-        storage: stream::StorageType::Memory,
-        num_replicas: replicas,
-        ..kv::Config::default()
-    };
-    match context.create_key_value(config).await {
+async fn create_bucket(context: &jetstream::Context, want: &kv::Config) -> Result<()> {
+    match context.create_key_value(want.clone()).await {
         Ok(_) => Ok(()),
-        Err(_) if context.get_key_value(WORKERS_BUCKET).await.is_ok() => Ok(()),
+        Err(_) if context.get_key_value(want.bucket.as_str()).await.is_ok() => Ok(()),
         Err(error) => Err(Error::jetstream(
-            format!("creating bucket {WORKERS_BUCKET}"),
+            format!("creating bucket {}", want.bucket),
             error,
         )),
     }

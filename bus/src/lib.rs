@@ -8,6 +8,7 @@
 //! (what it implements) and [`Outbox`] (what it publishes).
 
 mod apply;
+pub mod bucket;
 mod claim;
 mod connect;
 mod context;
@@ -35,6 +36,7 @@ pub use bytes::Bytes;
 pub use tokio_util::sync::CancellationToken;
 
 pub use apply::Scope;
+pub use bucket::{Bucket, Watched};
 pub use claim::Claim;
 pub use connect::{NatsConfig, without_credentials};
 pub use context::{Context, Counters, DurableState, StreamState};

@@ -7,10 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::topology::{Topology, WORKERS_BUCKET};
-
-/// A heartbeat older than this is forgotten, in seconds.
-pub(crate) const HEARTBEAT_TTL_SECONDS: u64 = 20;
+use crate::topology::Topology;
 
 /// What `apply` would do with one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -167,13 +164,15 @@ pub(crate) async fn plan(context: &jetstream::Context, topology: &Topology) -> R
             )),
         }
     }
-    if context.get_key_value(WORKERS_BUCKET).await.is_err() {
-        changes.push(create(
-            format!("bucket {WORKERS_BUCKET}"),
-            &serde_json::json!({
-                "storage": "memory", "history": 1, "max_age_seconds": HEARTBEAT_TTL_SECONDS,
-            }),
-        ));
+    for want in &topology.buckets {
+        if context.get_key_value(want.bucket.as_str()).await.is_err() {
+            changes.push(create(
+                format!("bucket {}", want.bucket),
+                &serde_json::json!({
+                    "storage": want.storage, "history": want.history, "max_age_seconds": want.max_age.as_secs(),
+                }),
+            ));
+        }
     }
     Ok(Plan { changes })
 }

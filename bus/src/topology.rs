@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
+use async_nats::jetstream::kv::Config as BucketConfig;
 use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, RetentionPolicy, StorageType};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,10 @@ pub const EVENTS: &str = "EVENTS";
 pub const DEAD: &str = "DEAD";
 /// The bucket in which workers report that they live.
 pub const WORKERS_BUCKET: &str = "workers";
+/// The bucket in which copies of worker route share which models are cooled down.
+pub const COOLING_BUCKET: &str = "cooling";
+/// A heartbeat older than this is forgotten, in seconds.
+const HEARTBEAT_TTL_SECONDS: u64 = 20;
 /// The metadata key under which a stream carries its epoch, a ULID.
 pub const EPOCH_KEY: &str = "aiai-epoch";
 
@@ -74,6 +79,8 @@ pub struct Topology {
     pub streams: Vec<StreamConfig>,
     /// After the streams.
     pub durables: Vec<Durable>,
+    /// KV buckets: one value a key.
+    pub buckets: Vec<BucketConfig>,
 }
 
 impl Topology {
@@ -114,6 +121,23 @@ impl Topology {
                 durable(INGEST, "ingest", "ingest.>", ingest_wait, 50_000),
                 durable(EVENTS, "sink", "events.>", sink_wait, 10_000),
                 durable(DEAD, "sink", "dead.>", sink_wait, 100_000),
+                from_now_on(durable(EVENTS, "route", "events.usage", sink_wait, 10_000)),
+            ],
+            buckets: vec![
+                bucket(
+                    config,
+                    WORKERS_BUCKET,
+                    "which workers live, with their figures",
+                    Duration::from_secs(HEARTBEAT_TTL_SECONDS),
+                    StorageType::Memory,
+                ),
+                bucket(
+                    config,
+                    COOLING_BUCKET,
+                    "models that are cooled down after failures",
+                    Duration::ZERO,
+                    StorageType::File,
+                ),
             ],
         }
     }
@@ -144,6 +168,32 @@ fn stream(
         duplicate_window: Duration::from_secs(config.duplicate_window_seconds.into()),
         allow_direct: true,
         ..StreamConfig::default()
+    }
+}
+
+/// For readers to whom what happened before they existed means nothing.
+fn from_now_on(mut durable: Durable) -> Durable {
+    durable.config.deliver_policy = DeliverPolicy::New;
+    durable
+}
+
+/// A bucket that is watched is on disk: a watch counts on revisions that go on after a restart of the server.
+fn bucket(
+    config: &StreamsConfig,
+    name: &str,
+    description: &str,
+    max_age: Duration,
+    storage: StorageType,
+) -> BucketConfig {
+    BucketConfig {
+        bucket: name.into(),
+        description: description.into(),
+        history: 1,
+        max_age,
+        max_bytes: 16 * 1024 * 1024,
+        storage,
+        num_replicas: config.replicas,
+        ..BucketConfig::default()
     }
 }
 

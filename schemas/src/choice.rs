@@ -15,7 +15,7 @@ macro_rules! choice {
             /// Every value, in the order of declaration.
             pub const ALL: &'static [$name] = &[$($name::$variant),+];
             /// The names of [`Self::ALL`].
-            pub(crate) const NAMES: &'static [&'static str] = &[$($text),+];
+            pub const NAMES: &'static [&'static str] = &[$($text),+];
 
             /// The name used in JSON and in tables.
             pub const fn as_str(self) -> &'static str {

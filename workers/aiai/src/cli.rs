@@ -93,6 +93,15 @@ pub enum Command {
   aiai query 'SHOW TABLES'
   aiai query 'SELECT * FROM usage' -o csv > usage.csv")]
     Query(Query),
+    /// Which model to call
+    #[command(before_help = "Examples:
+  aiai route decide '{\"task_complexity\":\"medium\",\"tokens_in\":2000,\"tokens_out\":500,\"needs\":[\"tools\"]}'
+  aiai route check --set prices.file=my-prices.toml")]
+    Route {
+        /// What to do.
+        #[command(subcommand)]
+        command: RouteCommand,
+    },
     /// What is configured
     #[command(before_help = "Examples:
   aiai config show
@@ -174,6 +183,29 @@ pub struct Query {
     /// Give up after so many seconds
     #[arg(long, default_value_t = 30)]
     pub timeout: u32,
+}
+
+/// `aiai route …`
+#[derive(Debug, Subcommand)]
+pub enum RouteCommand {
+    /// Ask route.decide; prints the decision as JSON
+    #[command(before_help = "Examples:
+  aiai route decide '{\"task_complexity\":\"simple\"}'
+  aiai route decide '{\"tier\":\"strong\",\"tokens_in\":300000,\"needs\":[\"vision\"]}'")]
+    Decide(Decide),
+    /// Check the price table and the list of models; prints every problem with its place
+    #[command(before_help = "Examples:
+  aiai route check
+  aiai route check --set route.models_file=my-models.toml")]
+    Check,
+}
+
+/// `aiai route decide`
+#[derive(Debug, Args)]
+pub struct Decide {
+    /// task_complexity or tier, and optionally tokens_in, tokens_out, needs
+    #[arg(value_name = "JSON")]
+    pub json: String,
 }
 
 /// `aiai config …`

@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Settings;
+use crate::tables;
 
 /// Every key with its default and what it means.
 pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
@@ -32,8 +33,12 @@ pub struct Config {
     pub monitor: bus::monitor::MonitorConfig,
     /// Worker ingest.
     pub ingest: ingest::Config,
+    /// What model calls cost.
+    pub prices: tables::PricesConfig,
     /// Worker sink.
     pub sink: sink::Config,
+    /// Worker route.
+    pub route: tables::RouteConfig,
     /// Worker node.
     pub node: node::Config,
     /// Worker dashboard.
@@ -240,7 +245,9 @@ mod tests {
             "log": bus::telemetry::LogConfig::default(),
             "monitor": bus::monitor::MonitorConfig::default(),
             "ingest": ingest::Config::default(),
+            "prices": tables::PricesConfig::default(),
             "sink": sink::Config::default(),
+            "route": tables::RouteConfig::default(),
             "node": node::Config::default(),
             "dashboard": dashboard::Config::default(),
         });

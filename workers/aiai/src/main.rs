@@ -9,6 +9,7 @@ mod config;
 mod failure;
 mod output;
 mod registry;
+mod tables;
 mod up;
 mod workers;
 
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, ConfigCommand, TopologyCommand};
+use crate::cli::{Cli, Command, ConfigCommand, RouteCommand, TopologyCommand};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -59,6 +60,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         } => command::topology::apply(&config).await,
         Command::Pub(options) => command::publish::publish(&config, &options).await,
         Command::Query(options) => command::query::query(&config, &options).await,
+        Command::Route {
+            command: RouteCommand::Decide(options),
+        } => command::route::decide(&config, &options).await,
+        Command::Route {
+            command: RouteCommand::Check,
+        } => command::route::check(&config),
         Command::Config { .. } => Ok(ExitCode::SUCCESS),
     }
 }

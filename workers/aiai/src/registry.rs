@@ -6,6 +6,7 @@ use bus::Context;
 use futures_util::future::BoxFuture;
 
 use crate::config::Config;
+use crate::tables;
 
 /// Starts a prepared worker; it runs until the process is to end.
 pub type Start = Box<dyn FnOnce(Context) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
@@ -41,6 +42,11 @@ pub const WORKERS: &[Worker] = &[
         prepare: ingest,
     },
     Worker {
+        name: "route",
+        about: "answers route.decide: which model to call",
+        prepare: route,
+    },
+    Worker {
         name: "node",
         about: "publishes this machine's vital signs",
         prepare: node,
@@ -63,10 +69,11 @@ where
 }
 
 fn ingest(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
-    let batch = config.ingest.clone();
+    let (batch, prices) = (config.ingest.clone(), tables::prices(config));
     Box::pin(async move {
+        let prices = prices?;
         Ok(ready(move |context| {
-            bus::stage::run::<ingest::Ingest>((), batch, context)
+            bus::stage::run::<ingest::Ingest>(prices, batch, context)
         }))
     })
 }
@@ -76,6 +83,14 @@ fn sink(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
     Box::pin(async move {
         let sink = tokio::task::spawn_blocking(move || sink::Sink::open(&settings, &data)).await??;
         Ok(ready(move |context| sink.run(context)))
+    })
+}
+
+fn route(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let (models, prices) = (tables::models(config), tables::prices(config));
+    Box::pin(async move {
+        let (models, prices) = (models?, prices?);
+        Ok(ready(move |context| route::run(models, prices, context)))
     })
 }
 

@@ -48,6 +48,9 @@ const HELP: &[(&str, &[&str])] = &[
     ("help_topology_apply", &["topology", "apply", "--help"]),
     ("help_pub", &["pub", "--help"]),
     ("help_query", &["query", "--help"]),
+    ("help_route", &["route", "--help"]),
+    ("help_route_decide", &["route", "decide", "--help"]),
+    ("help_route_check", &["route", "check", "--help"]),
     ("help_config", &["config", "--help"]),
     ("help_config_show", &["config", "show", "--help"]),
 ];

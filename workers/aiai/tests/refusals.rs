@@ -377,7 +377,7 @@ fn wrong_use_is_told() {
     refused(
         command(&["run", "sinc"]),
         2,
-        &["no worker `sinc`", "sink, ingest, node, dashboard"],
+        &["no worker `sinc`", "sink, ingest, route, node, dashboard"],
     );
     refused(
         command(&["pub", "metrics", "{}"]),

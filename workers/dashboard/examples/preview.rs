@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use dashboard::{Config, Queries, QueryError};
+use dashboard::{Config, Queries, QueryError, RouteError};
 use futures_util::future::BoxFuture;
 use schemas::overview::{
     BUCKET_SECONDS, BUCKETS, DatabaseInfo, KindTotal, Ledger, NodeVitals, Overview, Rate, RateSeries,
@@ -34,6 +34,11 @@ impl Queries for Preview {
                 _ => Ok(full()),
             }
         })
+    }
+
+    fn route(&self, _: bus::Bytes) -> BoxFuture<'_, Result<bus::Bytes, RouteError>> {
+        let (code, text) = (503, "there is no route worker in a preview".to_owned());
+        Box::pin(async move { Err(RouteError { code, text }) })
     }
 }
 

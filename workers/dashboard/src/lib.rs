@@ -17,10 +17,11 @@ mod live;
 mod over_nats;
 mod overview;
 mod queries;
+mod route;
 mod security;
 mod server;
 
 pub use config::Config;
 pub use over_nats::run;
-pub use queries::{Queries, QueryError};
+pub use queries::{Queries, QueryError, RouteError};
 pub use server::{bind, serve};

@@ -7,12 +7,15 @@ use bus::{Bytes, Context, Error};
 use futures_util::future::BoxFuture;
 use schemas::overview::Overview;
 use schemas::query::OVERVIEW_SUBJECT;
+use schemas::route;
 use tokio::net::TcpListener;
 
-use crate::{Config, Queries, QueryError, serve};
+use crate::{Config, Queries, QueryError, RouteError, serve};
 
 /// An answer takes milliseconds; a sink that is catching up may take longer.
 const TIMEOUT: Duration = Duration::from_secs(4);
+/// A decision takes less than a millisecond; who asks for one is about to call a model.
+const ROUTE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves the pages until the process is to end.
 ///
@@ -40,6 +43,27 @@ impl Queries for OverNats {
                 other => QueryError::Failed(bus::chain(&other)),
             })?;
             serde_json::from_slice(&body).map_err(|error| QueryError::Failed(error.to_string()))
+        })
+    }
+
+    fn route(&self, request: Bytes) -> BoxFuture<'_, Result<Bytes, RouteError>> {
+        Box::pin(async move {
+            let asked = self
+                .context
+                .request(route::SUBJECT, "route", request, ROUTE_TIMEOUT);
+            asked.await.map_err(|error| {
+                let code = match &error {
+                    Error::Service { code, .. } => u16::try_from(*code).unwrap_or(500),
+                    Error::NoResponders { .. } => 503,
+                    Error::RequestTimeout { .. } => 504,
+                    _ => 502,
+                };
+                let text = match error {
+                    Error::Service { text, .. } => text,
+                    other => bus::chain(&other),
+                };
+                RouteError { code, text }
+            })
         })
     }
 }

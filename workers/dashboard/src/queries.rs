@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bus::Bytes;
 use futures_util::future::BoxFuture;
 use schemas::overview::Overview;
 
@@ -12,6 +13,21 @@ pub trait Queries: Send + Sync + 'static {
     /// # Errors
     /// See [`QueryError`]. An implementation should give up by itself; the dashboard stops waiting after 5 s.
     fn overview(&self) -> BoxFuture<'_, Result<Overview, QueryError>>;
+
+    /// The answer of `route.decide` to this request, both JSON.
+    ///
+    /// # Errors
+    /// See [`RouteError`]. An implementation gives up by itself.
+    fn route(&self, request: Bytes) -> BoxFuture<'_, Result<Bytes, RouteError>>;
+}
+
+/// Why there is no decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteError {
+    /// As in HTTP.
+    pub code: u16,
+    /// What is wrong, with the fix.
+    pub text: String,
 }
 
 /// Why a question got no answer.

@@ -3,13 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::{Json, Router, extract::State, middleware, response::IntoResponse, routing::get};
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State},
+    middleware,
+    response::IntoResponse,
+    routing::{get, post},
+};
 use tokio::{net::TcpListener, select, sync::Semaphore, time::sleep};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower_http::compression::CompressionLayer;
 use tracing::{info, warn};
 
-use crate::{Config, Queries, assets, feed::Feed, live, overview, security};
+use crate::{Config, Queries, assets, feed::Feed, live, overview, route, security};
 
 /// Open requests get this long to end after a shutdown began.
 const GRACE: Duration = Duration::from_secs(3);
@@ -19,6 +25,8 @@ const GRACE: Duration = Duration::from_secs(3);
 pub(crate) struct App {
     /// The numbers.
     pub(crate) feed: Arc<Feed>,
+    /// Answers what is not cached.
+    pub(crate) queries: Arc<dyn Queries>,
     /// Free places for live streams.
     pub(crate) viewers: Arc<Semaphore>,
     /// Ends the live streams.
@@ -57,11 +65,12 @@ pub async fn serve(
         .local_addr()
         .context("cannot read the address of the dashboard's listener")?;
     let feed = Arc::new(Feed::new(
-        queries,
+        queries.clone(),
         Duration::from_millis(config.refresh_milliseconds),
     )?);
     let app = App {
         feed: feed.clone(),
+        queries,
         viewers: Arc::new(Semaphore::new(config.viewers_max)),
         shutdown: shutdown.clone(),
         started_ms: jiff::Timestamp::now().as_millisecond(),
@@ -92,6 +101,10 @@ fn router(app: App, listen: std::net::SocketAddr) -> Router {
         .route("/live", get(live::live))
         .route("/api/overview", get(overview::json))
         .route("/health", get(health))
+        .route(
+            "/v1/route",
+            post(route::decide).layer(DefaultBodyLimit::max(schemas::route::REQUEST_BYTES)),
+        )
         .merge(assets::routes())
         // Leaves server-sent events alone: compressing them would hold them back.
         .layer(CompressionLayer::new())

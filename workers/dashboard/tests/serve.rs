@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dashboard::{Config, Queries, QueryError};
+use dashboard::{Config, Queries, QueryError, RouteError};
 use futures_util::future::BoxFuture;
 use schemas::overview::{Overview, SourceActivity};
 use tokio::{
@@ -42,6 +42,10 @@ impl Queries for Sink {
                 None => std::future::pending().await,
             }
         })
+    }
+
+    fn route(&self, request: bus::Bytes) -> BoxFuture<'_, Result<bus::Bytes, RouteError>> {
+        Box::pin(async move { Ok(request) })
     }
 }
 

@@ -1,28 +1,32 @@
-//! ingest: validates what agents published and turns it into canonical events.
+//! ingest: validates what agents published and turns it into canonical events, model calls with their cost.
 //!
 //! Reads INGEST; writes `events.<kind>` as NDJSON batches and `dead.ingest.<kind>`. Any number of
-//! copies share the durable `ingest`. A pure function of each message: no state, no clock, no look-ups.
+//! copies share the durable `ingest`. A pure function of each message and of the price table it was
+//! started with: no state, no clock, no look-ups elsewhere.
 
 use bus::{Context, DeadLetter, Delivery, Failure, Input, Outbox, topology};
-use schemas::{Decoded, Incoming, Time, decode, headers, subjects};
+use schemas::price::PriceTable;
+use schemas::{Decoded, Incoming, Item, Time, decode, headers, subjects};
 
 /// The `[ingest]` section: how events are batched on their way out.
 pub type Config = bus::stage::BatchConfig;
 
 /// The worker.
 #[derive(Debug)]
-pub struct Ingest;
+pub struct Ingest {
+    prices: PriceTable,
+}
 
 impl bus::Stage for Ingest {
     const NAME: &'static str = "ingest";
-    type Config = ();
+    type Config = PriceTable;
 
     fn input() -> Input {
         Input::new(topology::INGEST, Self::NAME)
     }
 
-    fn start((): (), _: &Context) -> anyhow::Result<Self> {
-        Ok(Self)
+    fn start(prices: PriceTable, _: &Context) -> anyhow::Result<Self> {
+        Ok(Self { prices })
     }
 
     fn process(&mut self, message: &Delivery, out: &mut Outbox) -> Result<(), Failure> {
@@ -36,7 +40,10 @@ impl bus::Stage for Ingest {
         };
         let mut whole = None;
         decode(&incoming, &mut |decoded| match decoded {
-            Decoded::Item { kind, item, .. } => {
+            Decoded::Item { kind, mut item, .. } => {
+                if let Item::Usage(usage) = &mut item {
+                    self.prices.apply(usage);
+                }
                 out.line(subjects::events(kind), |lines| item.write_line(lines));
             }
             Decoded::Rejected {

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod publish;
 pub mod query;
+pub mod route;
 pub mod topology;
 
 use bus::{CancellationToken, Context};

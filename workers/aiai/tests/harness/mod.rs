@@ -126,6 +126,11 @@ impl World {
         self.data().join("aiai.duckdb")
     }
 
+    /// `host:port` of the dashboard.
+    pub fn dashboard(&self) -> &str {
+        &self.dashboard
+    }
+
     /// `nats://…`
     pub fn url(&self) -> String {
         format!("nats://{}", self.listen)

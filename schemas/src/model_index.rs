@@ -1,0 +1,166 @@
+//! Finding a model in a list by what a usage event calls it.
+//!
+//! Order: the exact name, then the longest alias that matches. An alias that ends in `*` matches everything
+//! that begins with what stands before the star. An event without a provider matches a model only if no other
+//! provider's model is called the same: money and blame are never guessed.
+
+use std::collections::HashMap;
+
+/// Providers that go by several names: ours, and what others call it (among them the values of OpenTelemetry's
+/// `gen_ai.provider.name`).
+const PROVIDER_SPELLINGS: [(&str, &str); 8] = [
+    ("gemini", "google"),
+    ("gcp.gemini", "google"),
+    ("gcp.vertex_ai", "google"),
+    ("gcp.gen_ai", "google"),
+    ("vertex_ai", "google"),
+    ("mistral_ai", "mistral"),
+    ("mistralai", "mistral"),
+    ("x_ai", "xai"),
+];
+
+/// Whether two names mean the same provider.
+#[must_use]
+pub fn same_provider(one: &str, other: &str) -> bool {
+    canonical(one).eq_ignore_ascii_case(canonical(other))
+}
+
+fn canonical(provider: &str) -> &str {
+    PROVIDER_SPELLINGS
+        .iter()
+        .find(|(spelling, _)| spelling.eq_ignore_ascii_case(provider))
+        .map_or(provider, |(_, name)| *name)
+}
+
+/// The names of a list of models. What it finds are positions in that list.
+#[derive(Debug, Clone, Default)]
+pub struct ModelIndex {
+    exact: HashMap<String, Vec<usize>>,
+    /// Longest first.
+    prefixes: Vec<(String, usize)>,
+    providers: Vec<Option<String>>,
+}
+
+impl ModelIndex {
+    /// Adds the next model of the list. `provider`: absent if any may run it.
+    ///
+    /// # Errors
+    /// The name or alias that an earlier model of the same provider has already, or that is blank.
+    pub fn add<'n>(
+        &mut self,
+        provider: Option<&str>,
+        name: &'n str,
+        aliases: impl IntoIterator<Item = &'n str>,
+    ) -> Result<(), &'n str> {
+        let at = self.providers.len();
+        self.providers.push(provider.map(str::to_owned));
+        let mut taken = None;
+        for (is_alias, name) in std::iter::once((false, name)).chain(aliases.into_iter().map(|a| (true, a))) {
+            let prefix = name.strip_suffix('*').filter(|_| is_alias);
+            let rivals: Vec<usize> = match prefix {
+                Some(prefix) => self.with_prefix(prefix),
+                None => self.exact.get(name).cloned().unwrap_or_default(),
+            };
+            let clash = rivals
+                .iter()
+                .any(|rival| *rival != at && self.overlap(*rival, provider));
+            if clash || prefix.unwrap_or(name).trim().is_empty() {
+                taken = taken.or(Some(name));
+                continue;
+            }
+            match prefix {
+                Some(prefix) => self.prefixes.push((prefix.to_owned(), at)),
+                None if rivals.contains(&at) => {}
+                None => self.exact.entry(name.to_owned()).or_default().push(at),
+            }
+        }
+        self.prefixes
+            .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        taken.map_or(Ok(()), Err)
+    }
+
+    fn with_prefix(&self, wanted: &str) -> Vec<usize> {
+        let same = self.prefixes.iter().filter(|(prefix, _)| prefix == wanted);
+        same.map(|(_, at)| *at).collect()
+    }
+
+    /// Whether one event could mean both.
+    fn overlap(&self, rival: usize, provider: Option<&str>) -> bool {
+        match (&self.providers[rival], provider) {
+            (Some(one), Some(other)) => same_provider(one, other),
+            _ => true,
+        }
+    }
+
+    /// The position of the model that an event means; none if there is none, or more than one.
+    #[must_use]
+    pub fn find(&self, provider: Option<&str>, model: &str) -> Option<usize> {
+        let fits = |at: &usize| match (&self.providers[*at], provider) {
+            (Some(listed), Some(given)) => same_provider(listed, given),
+            _ => true,
+        };
+        if let Some(listed) = self.exact.get(model) {
+            let mut fitting = listed.iter().copied().filter(fits);
+            if let Some(first) = fitting.next() {
+                return fitting.next().is_none().then_some(first);
+            }
+        }
+        let mut matching = self
+            .prefixes
+            .iter()
+            .filter(|(prefix, at)| model.starts_with(prefix) && fits(at));
+        let (prefix, first) = matching.next()?;
+        let rival = matching.next().filter(|(other, _)| other.len() == prefix.len());
+        rival.is_none().then_some(*first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index() -> ModelIndex {
+        let mut index = ModelIndex::default();
+        index.add(Some("a"), "m-1", ["m-1-*"]).unwrap();
+        index
+            .add(Some("a"), "m-1-mini", ["m-1-mini-*", "m-1-mini"])
+            .unwrap();
+        index.add(Some("b"), "m-1", ["x*"]).unwrap();
+        index.add(None, "open", ["open-*"]).unwrap();
+        index.add(Some("google"), "g", []).unwrap();
+        index
+    }
+
+    #[test]
+    fn names_win_over_aliases_and_longer_aliases_over_shorter() {
+        for (provider, model, found) in [
+            (Some("a"), "m-1", Some(0)),
+            (Some("a"), "m-1-2025", Some(0)),
+            (Some("A"), "m-1-mini", Some(1)),
+            (None, "m-1-mini-2025", Some(1)),
+            (Some("b"), "m-1", Some(2)),
+            (Some("b"), "m-1-2025", None),
+            (None, "m-1", None),
+            (None, "xyz", Some(2)),
+            (None, "open", Some(3)),
+            (Some("anybody"), "open-7b", Some(3)),
+            (Some("gcp.gemini"), "g", Some(4)),
+            (Some("c"), "g", None),
+            (None, "m-1*", None),
+            (None, "", None),
+        ] {
+            assert_eq!(index().find(provider, model), found, "{provider:?} {model}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_refused() {
+        assert_eq!(index().add(Some("a"), "m-1", []), Err("m-1"));
+        assert_eq!(index().add(Some("Gemini"), "n", ["g"]), Err("g"));
+        assert_eq!(index().add(Some("c"), "open", []), Err("open"));
+        assert_eq!(index().add(Some("b"), "n", ["x*"]), Err("x*"));
+        assert_eq!(index().add(Some("b"), "n", ["*"]), Err("*"));
+        assert_eq!(index().add(Some("b"), " ", []), Err(" "));
+        assert_eq!(index().add(Some("c"), "m-1", []), Ok(()));
+    }
+}

@@ -1,0 +1,60 @@
+//! The tables people write (prices, models), from their files or as they come with aiai.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use route::Models;
+use schemas::Problems;
+use schemas::price::{self, PriceTable};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+
+/// The `[prices]` section.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PricesConfig {
+    /// The price table. Empty: the one that comes with aiai.
+    pub file: PathBuf,
+}
+
+/// The `[route]` section.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteConfig {
+    /// The models to choose from. Empty: the list that comes with aiai.
+    pub models_file: PathBuf,
+}
+
+/// The price table in force.
+pub fn prices(config: &Config) -> anyhow::Result<PriceTable> {
+    let built_in = (price::BUILT_IN_NAME, price::BUILT_IN);
+    read("prices.file", &config.prices.file, built_in, PriceTable::parse)
+}
+
+/// The models in force.
+pub fn models(config: &Config) -> anyhow::Result<Models> {
+    let built_in = (route::models::BUILT_IN_NAME, route::models::BUILT_IN);
+    read(
+        "route.models_file",
+        &config.route.models_file,
+        built_in,
+        Models::parse,
+    )
+}
+
+/// Parses a file, or what comes with aiai if none is named.
+fn read<T>(
+    key: &str,
+    file: &Path,
+    (name, text): (&str, &str),
+    parse: fn(&str, &str) -> Result<T, Problems>,
+) -> anyhow::Result<T> {
+    if file.as_os_str().is_empty() {
+        return Ok(parse(name, text)?);
+    }
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read {name}; correct the configuration key {key}"))?;
+    Ok(parse(&name, &text)?)
+}
