@@ -26,6 +26,7 @@ pub mod headers;
 pub mod limits;
 pub mod overview;
 pub mod query;
+pub mod rollup;
 pub mod subjects;
 
 pub use decode::{Decoded, Incoming, decode};

@@ -32,6 +32,8 @@ pub struct Config {
     pub monitor: bus::monitor::MonitorConfig,
     /// Worker ingest.
     pub ingest: ingest::Config,
+    /// Worker rollup.
+    pub rollup: rollup::Config,
     /// Worker sink.
     pub sink: sink::Config,
     /// Worker node.
@@ -240,6 +242,7 @@ mod tests {
             "log": bus::telemetry::LogConfig::default(),
             "monitor": bus::monitor::MonitorConfig::default(),
             "ingest": ingest::Config::default(),
+            "rollup": rollup::Config::default(),
             "sink": sink::Config::default(),
             "node": node::Config::default(),
             "dashboard": dashboard::Config::default(),

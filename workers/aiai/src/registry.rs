@@ -41,6 +41,11 @@ pub const WORKERS: &[Worker] = &[
         prepare: ingest,
     },
     Worker {
+        name: "rollup",
+        about: "folds events into partial aggregates: EVENTS to ROLLUP",
+        prepare: rollup,
+    },
+    Worker {
         name: "node",
         about: "publishes this machine's vital signs",
         prepare: node,
@@ -67,6 +72,15 @@ fn ingest(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
     Box::pin(async move {
         Ok(ready(move |context| {
             bus::stage::run::<ingest::Ingest>((), batch, context)
+        }))
+    })
+}
+
+fn rollup(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let batch = config.rollup.clone();
+    Box::pin(async move {
+        Ok(ready(move |context| {
+            bus::stage::run::<rollup::Rollup>((), batch, context)
         }))
     })
 }
