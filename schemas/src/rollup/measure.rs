@@ -52,11 +52,15 @@ macro_rules! identity {
         }
 
         fn tenant(&self) -> &str {
-            self.tenant.as_deref().unwrap_or(crate::subjects::DEFAULT_TENANT)
+            self.tenant
+                .as_deref()
+                .unwrap_or(crate::subjects::DEFAULT_TENANT)
         }
 
         fn source(&self) -> &str {
-            self.source.as_deref().unwrap_or(crate::subjects::UNKNOWN_SOURCE)
+            self.source
+                .as_deref()
+                .unwrap_or(crate::subjects::UNKNOWN_SOURCE)
         }
     };
 }
