@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::pull::MessagesError;
-use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
 use futures_util::StreamExt;
 use futures_util::stream::SelectAll;
 use schemas::{Rejection, headers};
@@ -18,7 +17,7 @@ use tokio::time::Instant;
 use crate::context::{Context, StreamState};
 use crate::dead;
 use crate::delivery::{AckHandle, Delivery};
-use crate::error::{Error, chain};
+use crate::error::chain;
 use crate::flight::{Flight, settle};
 use crate::retry::Policy;
 use crate::source::{self, Input};
@@ -141,7 +140,7 @@ async fn open_all<W: Writer>(
         let state = source::persist(context, || context.stream_state(input.stream)).await?;
         let sequence = writer.resume(at, &state);
         let source = source::persist(context, || async {
-            rewind(context, input, sequence).await?;
+            source::rewind(context, input, sequence).await?;
             source::open(context, input).await
         })
         .await?;
@@ -149,52 +148,6 @@ async fn open_all<W: Writer>(
         inputs.push(source.messages.map(move |message| (at, message)).boxed());
     }
     Some((inputs, epochs))
-}
-
-/// Moves a durable so that it delivers from `sequence` on.
-async fn rewind(context: &Context, input: Input, sequence: u64) -> crate::error::Result<()> {
-    let what = || {
-        format!(
-            "moving durable {}/{} to sequence {sequence}",
-            input.stream, input.durable
-        )
-    };
-    let stream = context
-        .jetstream()
-        .get_stream_no_info(input.stream)
-        .await
-        .map_err(|error| Error::jetstream(what(), error))?;
-    let consumer: PullConsumer = stream
-        .get_consumer(input.durable)
-        .await
-        .map_err(|error| Error::jetstream(what(), error.to_string()))?;
-    let info = consumer.cached_info();
-    if info.ack_floor.stream_sequence + 1 == sequence && info.num_ack_pending == 0 {
-        return Ok(());
-    }
-    // Only this writer reads the durable, so recreating it disturbs nobody.
-    let mut config: pull::Config = pull::Config {
-        durable_name: info.config.durable_name.clone(),
-        filter_subject: info.config.filter_subject.clone(),
-        ack_policy: info.config.ack_policy,
-        ack_wait: info.config.ack_wait,
-        max_deliver: info.config.max_deliver,
-        max_ack_pending: info.config.max_ack_pending,
-        max_waiting: info.config.max_waiting,
-        ..pull::Config::default()
-    };
-    config.deliver_policy = DeliverPolicy::ByStartSequence {
-        start_sequence: sequence.max(1),
-    };
-    stream
-        .delete_consumer(input.durable)
-        .await
-        .map_err(|error| Error::jetstream(what(), error))?;
-    stream
-        .create_consumer(config)
-        .await
-        .map_err(|error| Error::jetstream(what(), error))?;
-    Ok(())
 }
 
 struct Runner<W> {
