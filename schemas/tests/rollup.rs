@@ -103,7 +103,7 @@ proptest! {
             merged.merge(Partial::read(&partial.to_ndjson()).unwrap());
         }
         // Worked out from the samples alone; regions 1 and 2 are the same tags.
-        let mut raw: BTreeMap<(u8, bool, u8, i64), Vec<(i64, usize, f64)>> = BTreeMap::new();
+        let mut raw: BTreeMap<_, Vec<(i64, usize, f64)>> = BTreeMap::new();
         for (at, (name, region, source, second, value)) in samples.iter().enumerate() {
             raw.entry((*name, *region > 0, *source, second.div_euclid(60))).or_default().push((*second, at, *value));
         }

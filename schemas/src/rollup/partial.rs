@@ -78,10 +78,12 @@ struct Line<'a> {
     values: Aggregate,
 }
 
+/// Rows of one shape in one minute: the first of them, and an aggregate for each measure.
+type Group<'r, T> = (&'r T, Vec<Option<Aggregate>>);
+
 /// Folds rows into buckets of a minute. Only these rows: the caller leaves out what must not count.
 pub fn fold<'r, T: Measured + 'r>(rows: impl IntoIterator<Item = &'r T>) -> Partial {
-    let mut groups: HashMap<(i64, &str, &str, T::Shape<'r>), (&'r T, Vec<Option<Aggregate>>)> =
-        HashMap::new();
+    let mut groups: HashMap<_, Group<'r, T>> = HashMap::new();
     for row in rows {
         let at = row.at();
         let bucket = start(at.time, MINUTE_MICROSECONDS).0;

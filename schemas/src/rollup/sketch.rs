@@ -129,7 +129,7 @@ mod tests {
         }
 
         #[test]
-        fn quantiles_are_within_the_error(mut values in prop::collection::vec(-1e4..1e7, 1..200), q in 0.0..=1.0) {
+        fn quantiles_are_within_the_error(mut values in prop::collection::vec(-1e4..1e7, 1..200), q in 0.0..=1.0_f64) {
             let mut halves = [Sketch::default(), Sketch::default()];
             for (at, value) in values.iter().enumerate() {
                 halves[at % 2].add(*value);
