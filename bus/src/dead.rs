@@ -80,6 +80,11 @@ pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: Dea
         map.insert(headers::ORIGIN, origin.to_string());
         map.insert(headers::EPOCH, epoch);
     }
+    // What a stage makes of an EVENTS message, the sink can make of its dead letter.
+    if delivery.subject().starts_with("events.") {
+        map.insert(headers::EVENTS_SEQUENCE, origin.to_string());
+        map.insert(headers::EVENTS_EPOCH, epoch);
+    }
     if let Some(index) = letter.index {
         map.insert(headers::INDEX, index.to_string());
     }

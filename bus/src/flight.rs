@@ -13,10 +13,13 @@ use schemas::headers;
 
 use crate::context::Context;
 use crate::dead::Addressed;
-use crate::delivery::AckHandle;
+use crate::delivery::{AckHandle, Delivery};
 use crate::error::{Source, chain};
-use crate::outbox::Batch;
+use crate::outbox::{BATCH_BYTES_MAX, Batch, Single};
 use crate::retry::Policy;
+
+/// A flight of so many messages starts at once.
+const MESSAGES_MAX: usize = 512;
 
 /// One message to publish.
 #[derive(Debug, Clone)]
@@ -34,6 +37,7 @@ pub(crate) struct Flight {
     terms: Vec<AckHandle>,
     events: u64,
     dead: usize,
+    single_bytes: usize,
 }
 
 impl Flight {
@@ -52,6 +56,35 @@ impl Flight {
         });
     }
 
+    /// Adds the one message that `stage` made from a message of the stream with `epoch`.
+    pub(crate) fn single(&mut self, stage: &str, epoch: &str, delivery: &Delivery, single: Single) {
+        let sequence = delivery.sequence();
+        let mut map = HeaderMap::new();
+        map.insert(
+            async_nats::header::NATS_MESSAGE_ID,
+            format!("{stage}:{epoch}:{sequence}"),
+        );
+        map.insert(headers::CONTENT_TYPE, headers::NDJSON);
+        for name in [headers::ORIGINS, headers::EPOCH] {
+            if let Some(value) = delivery.header(name) {
+                map.insert(name, value);
+            }
+        }
+        map.insert(headers::EVENTS_SEQUENCE, sequence.to_string());
+        map.insert(headers::EVENTS_EPOCH, epoch);
+        self.single_bytes += single.payload.len();
+        self.outgoing.push(Outgoing {
+            subject: Subject::from_static(single.subject),
+            headers: map,
+            payload: single.payload,
+        });
+    }
+
+    /// Whether it is time to start without waiting for more.
+    pub(crate) fn is_due(&self) -> bool {
+        self.single_bytes >= BATCH_BYTES_MAX || self.outgoing.len() >= MESSAGES_MAX
+    }
+
     /// Adds a dead letter.
     pub(crate) fn dead(&mut self, letter: Addressed) {
         self.dead += 1;
@@ -62,12 +95,18 @@ impl Flight {
         });
     }
 
-    /// Gives every message an id of its own, so that publishing it again stores it once.
+    /// Gives every message without an id one of its own, so that publishing it again stores it once.
     pub(crate) fn number(&mut self, prefix: &str) {
         for (at, outgoing) in self.outgoing.iter_mut().enumerate() {
-            outgoing
+            if outgoing
                 .headers
-                .insert(async_nats::header::NATS_MESSAGE_ID, format!("{prefix}:{at}"));
+                .get(async_nats::header::NATS_MESSAGE_ID)
+                .is_none()
+            {
+                outgoing
+                    .headers
+                    .insert(async_nats::header::NATS_MESSAGE_ID, format!("{prefix}:{at}"));
+            }
         }
     }
 

@@ -49,4 +49,4 @@ pub use retry::Policy;
 pub use service::{Endpoint, Handler, PART, PARTS, Request};
 pub use source::Input;
 pub use stage::Stage;
-pub use writer::{CommitFailure, Received, Writer};
+pub use writer::{CommitFailure, Received, Unstored, Writer};

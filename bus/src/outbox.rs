@@ -22,6 +22,13 @@ pub struct DeadLetter {
     pub rejection: Rejection,
 }
 
+/// A message of its own: the only one made from the message at hand.
+#[derive(Debug)]
+pub(crate) struct Single {
+    pub(crate) subject: &'static str,
+    pub(crate) payload: Bytes,
+}
+
 /// Lines for one subject.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -38,6 +45,7 @@ pub(crate) struct Batch {
 pub struct Outbox {
     open: Vec<Batch>,
     full: Vec<Batch>,
+    single: Option<Single>,
     dead: Vec<DeadLetter>,
     message_bytes_max: usize,
 }
@@ -70,6 +78,16 @@ impl Outbox {
         batch.count += 1;
     }
 
+    /// Publishes one message of its own for the message at hand. Its id is made of the stage, the stream's epoch
+    /// and the sequence of the message at hand, so that a redelivery publishes nothing new; it says in its headers
+    /// what it was made from. A second call replaces the first.
+    pub fn message(&mut self, subject: &'static str, payload: impl Into<Bytes>) {
+        self.single = Some(Single {
+            subject,
+            payload: payload.into(),
+        });
+    }
+
     /// Adds a dead letter.
     pub fn dead(&mut self, letter: DeadLetter) {
         self.dead.push(letter);
@@ -81,6 +99,7 @@ impl Outbox {
             batch.lines.truncate(batch.marked_bytes);
             batch.count = batch.marked_count;
         }
+        self.single = None;
         self.dead.truncate(dead_from);
     }
 
@@ -93,6 +112,11 @@ impl Outbox {
     /// # Errors
     /// When the message's own lines exceed what one published message can carry; they are taken back.
     pub(crate) fn seal(&mut self, origin: u64) -> Result<(), Rejection> {
+        let single_bytes = self.single.as_ref().map_or(0, |single| single.payload.len());
+        if single_bytes > self.message_bytes_max {
+            self.roll_back(self.dead.len());
+            return Err(too_large(single_bytes, 1, self.message_bytes_max));
+        }
         for at in 0..self.open.len() {
             let batch = &mut self.open[at];
             let own = batch.lines.len() - batch.marked_bytes;
@@ -132,6 +156,11 @@ impl Outbox {
         let mut batches = std::mem::take(&mut self.full);
         batches.extend(self.open.drain(..).filter(|batch| batch.count > 0));
         batches
+    }
+
+    /// The current message's message of its own.
+    pub(crate) fn take_single(&mut self) -> Option<Single> {
+        self.single.take()
     }
 
     /// The dead letters collected from `from` on.
@@ -205,6 +234,24 @@ mod tests {
         let batches = outbox.take();
         assert_eq!(batches.len(), 1);
         assert_eq!((batches[0].count, batches[0].lines.len()), (1, 10));
+    }
+
+    #[test]
+    fn a_message_of_its_own_is_taken_once_and_taken_back_with_the_rest() {
+        let mut outbox = Outbox::new(1000);
+        outbox.message("rollup.partial", vec![b'x'; 1000]);
+        outbox.seal(1).unwrap();
+        let single = outbox.take_single().unwrap();
+        assert_eq!((single.subject, single.payload.len()), ("rollup.partial", 1000));
+        assert!(outbox.take_single().is_none());
+
+        outbox.message("rollup.partial", vec![b'x'; 1001]);
+        assert_eq!(outbox.seal(2).unwrap_err().reason, Reason::TooLarge);
+        assert!(outbox.take_single().is_none());
+
+        outbox.message("rollup.partial", "half");
+        outbox.roll_back(0);
+        assert!(outbox.take_single().is_none());
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::pull;
-use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer};
+use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
 
 use crate::context::{Context, StreamState};
 use crate::error::{Error, Result, chain};
@@ -62,6 +61,52 @@ pub(crate) async fn open(context: &Context, input: Input) -> Result<Source> {
     Ok(Source { messages, state })
 }
 
+/// For a durable with a single reader: moves it so that it delivers from `sequence` on.
+pub(crate) async fn rewind(context: &Context, input: Input, sequence: u64) -> Result<()> {
+    let what = || {
+        format!(
+            "moving durable {}/{} to sequence {sequence}",
+            input.stream, input.durable
+        )
+    };
+    let stream = context
+        .jetstream()
+        .get_stream_no_info(input.stream)
+        .await
+        .map_err(|error| Error::jetstream(what(), error))?;
+    let consumer: PullConsumer = stream
+        .get_consumer(input.durable)
+        .await
+        .map_err(|error| Error::jetstream(what(), error.to_string()))?;
+    let info = consumer.cached_info();
+    if info.ack_floor.stream_sequence + 1 == sequence && info.num_ack_pending == 0 {
+        return Ok(());
+    }
+    // Only this writer reads the durable, so recreating it disturbs nobody.
+    let mut config: pull::Config = pull::Config {
+        durable_name: info.config.durable_name.clone(),
+        filter_subject: info.config.filter_subject.clone(),
+        ack_policy: info.config.ack_policy,
+        ack_wait: info.config.ack_wait,
+        max_deliver: info.config.max_deliver,
+        max_ack_pending: info.config.max_ack_pending,
+        max_waiting: info.config.max_waiting,
+        ..pull::Config::default()
+    };
+    config.deliver_policy = DeliverPolicy::ByStartSequence {
+        start_sequence: sequence.max(1),
+    };
+    stream
+        .delete_consumer(input.durable)
+        .await
+        .map_err(|error| Error::jetstream(what(), error))?;
+    stream
+        .create_consumer(config)
+        .await
+        .map_err(|error| Error::jetstream(what(), error))?;
+    Ok(())
+}
+
 /// Runs `open` until it succeeds; `None` when the process is to end.
 ///
 /// Between attempts it recreates what was deleted under it.
@@ -106,50 +151,4 @@ where
         }
     }
     None
-}
-
-/// Moves a durable so that it delivers from `sequence` on.
-pub(crate) async fn rewind(context: &Context, input: Input, sequence: u64) -> Result<()> {
-    let what = || {
-        format!(
-            "moving durable {}/{} to sequence {sequence}",
-            input.stream, input.durable
-        )
-    };
-    let stream = context
-        .jetstream()
-        .get_stream_no_info(input.stream)
-        .await
-        .map_err(|error| Error::jetstream(what(), error))?;
-    let consumer: PullConsumer = stream
-        .get_consumer(input.durable)
-        .await
-        .map_err(|error| Error::jetstream(what(), error.to_string()))?;
-    let info = consumer.cached_info();
-    if info.ack_floor.stream_sequence + 1 == sequence && info.num_ack_pending == 0 {
-        return Ok(());
-    }
-    // Only this writer reads the durable, so recreating it disturbs nobody.
-    let mut config: pull::Config = pull::Config {
-        durable_name: info.config.durable_name.clone(),
-        filter_subject: info.config.filter_subject.clone(),
-        ack_policy: info.config.ack_policy,
-        ack_wait: info.config.ack_wait,
-        max_deliver: info.config.max_deliver,
-        max_ack_pending: info.config.max_ack_pending,
-        max_waiting: info.config.max_waiting,
-        ..pull::Config::default()
-    };
-    config.deliver_policy = DeliverPolicy::ByStartSequence {
-        start_sequence: sequence.max(1),
-    };
-    stream
-        .delete_consumer(input.durable)
-        .await
-        .map_err(|error| Error::jetstream(what(), error))?;
-    stream
-        .create_consumer(config)
-        .await
-        .map_err(|error| Error::jetstream(what(), error))?;
-    Ok(())
 }

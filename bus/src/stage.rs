@@ -125,7 +125,7 @@ impl<S: Stage> Runner<S> {
         loop {
             let waiting = !self.flight.is_empty();
             let room = self.flights.len() < self.flights_max;
-            if waiting && room && (self.outbox.is_due() || deadline <= Instant::now()) {
+            if waiting && room && (self.is_due() || deadline <= Instant::now()) {
                 self.launch();
                 continue;
             }
@@ -207,19 +207,15 @@ impl<S: Stage> Runner<S> {
         }
         let letters_due = self.outbox.dead_count() > 0;
         match result {
-            Ok(()) => self.flight.ack(handle),
+            Ok(()) => {
+                if let Some(single) = self.outbox.take_single() {
+                    self.flight.single(S::NAME, &self.epoch, delivery, single);
+                }
+                self.flight.ack(handle);
+            }
             Err(Failure::Reject { rejection }) => self.bury(delivery, handle, rejection),
             Err(Failure::Retry { reason, .. }) if delivery.attempt() >= ATTEMPTS_MAX => {
-                let rejection = Rejection {
-                    reason: Reason::RetriesExhausted,
-                    place: "payload".into(),
-                    problem: format!(
-                        "failed {} deliveries, the last with: {reason}",
-                        delivery.attempt()
-                    ),
-                    fix: "remove the cause, then replay it".into(),
-                };
-                self.bury(delivery, handle, rejection);
+                self.bury(delivery, handle, exhausted(delivery.attempt(), &reason));
             }
             Err(Failure::Retry { after, reason }) => {
                 tracing::debug!(
@@ -239,11 +235,15 @@ impl<S: Stage> Runner<S> {
                     .dead(dead::address(S::NAME, &self.epoch, delivery, letter));
             }
         }
-        if self.outbox.is_due() {
+        if self.is_due() {
             self.make_room().await;
             self.launch();
         }
         Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        self.outbox.is_due() || self.flight.is_due()
     }
 
     fn bury(&mut self, delivery: &Delivery, handle: AckHandle, rejection: Rejection) {
@@ -304,6 +304,15 @@ pub(crate) const fn went_back(delivery: &Delivery, newest: &mut u64) -> bool {
 
 fn ended() -> MessagesError {
     MessagesError::new(async_nats::jetstream::consumer::pull::MessagesErrorKind::Other)
+}
+
+fn exhausted(attempts: u64, reason: &str) -> Rejection {
+    Rejection {
+        reason: Reason::RetriesExhausted,
+        place: "payload".into(),
+        problem: format!("failed {attempts} deliveries, the last with: {reason}"),
+        fix: "remove the cause, then replay it".into(),
+    }
 }
 
 fn panicked(stage: &str) -> Rejection {

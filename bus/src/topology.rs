@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub const INGEST: &str = "INGEST";
 /// Canonical events in batches.
 pub const EVENTS: &str = "EVENTS";
+/// Partial aggregates, one message for each of EVENTS.
+pub const ROLLUP: &str = "ROLLUP";
 /// Dead letters.
 pub const DEAD: &str = "DEAD";
 /// The bucket in which workers report that they live.
@@ -42,6 +44,8 @@ pub struct StreamsConfig {
     pub ingest_max_megabytes: u32,
     /// EVENTS refuses new messages beyond this many megabytes.
     pub events_max_megabytes: u32,
+    /// ROLLUP refuses new messages beyond this many megabytes.
+    pub rollup_max_megabytes: u32,
     /// DEAD refuses new messages beyond this many megabytes.
     pub dead_max_megabytes: u32,
     /// A `Nats-Msg-Id` seen again within this time is stored once.
@@ -56,6 +60,7 @@ impl Default for StreamsConfig {
             replicas: 1,
             ingest_max_megabytes: 2048,
             events_max_megabytes: 4096,
+            rollup_max_megabytes: 1024,
             dead_max_megabytes: 512,
             duplicate_window_seconds: 120,
             ingest_ack_wait_seconds: 5,
@@ -90,6 +95,7 @@ impl Topology {
         let ingest_message_bytes = MESSAGE_BYTES_MAX.min(max_payload_bytes.saturating_sub(HEADROOM_BYTES));
         let ingest_wait = Duration::from_secs(config.ingest_ack_wait_seconds.into());
         let sink_wait = Duration::from_secs(60);
+        let stage_wait = Duration::from_secs(30);
         Self {
             streams: vec![
                 stream(
@@ -110,6 +116,14 @@ impl Topology {
                 ),
                 stream(
                     config,
+                    ROLLUP,
+                    "partial aggregates, one for each message of EVENTS",
+                    &["rollup.>"],
+                    config.rollup_max_megabytes,
+                    max_payload_bytes,
+                ),
+                stream(
+                    config,
                     DEAD,
                     "rejected messages with the reason",
                     &["dead.>"],
@@ -120,6 +134,8 @@ impl Topology {
             durables: vec![
                 durable(INGEST, "ingest", "ingest.>", ingest_wait, 50_000),
                 durable(EVENTS, "sink", "events.>", sink_wait, 10_000),
+                durable(EVENTS, "rollup", "events.>", stage_wait, 10_000),
+                durable(ROLLUP, "sink", "rollup.>", sink_wait, 10_000),
                 durable(DEAD, "sink", "dead.>", sink_wait, 100_000),
                 from_now_on(durable(EVENTS, "route", "events.usage", sink_wait, 10_000)),
             ],

@@ -46,15 +46,26 @@ pub trait Writer: Send + 'static {
     fn resume(&mut self, input: usize, stream: &StreamState) -> u64;
 
     /// Stores a batch in one transaction. Blocking; runs on its own thread.
-    /// Returns those messages that can never be stored, by index.
     ///
     /// # Errors
     /// When nothing was stored.
-    fn commit(&mut self, batch: &[Received]) -> Result<Vec<(usize, Rejection)>, CommitFailure>;
+    fn commit(&mut self, batch: &[Received]) -> Result<Unstored, CommitFailure>;
 
     /// A message that `commit` returned is a dead letter now.
     fn buried(&mut self, received: &Received);
 }
+
+/// The messages of a batch that were not stored with the others, by index.
+#[derive(Debug, Default)]
+pub struct Unstored {
+    /// They can never be stored: dead letters.
+    pub rejected: Vec<(usize, Rejection)>,
+    /// They wait for a message of another input: delivered again after [`DEFERRED`].
+    pub deferred: Vec<usize>,
+}
+
+/// A deferred message comes again after this time. How many there are at a time is bounded by the durable.
+const DEFERRED: Duration = Duration::from_secs(1);
 
 /// Why a batch was not stored.
 #[derive(Debug)]
@@ -262,8 +273,8 @@ impl<W: Writer> Runner<W> {
     /// Acknowledges a committed batch.
     async fn finish(&mut self, done: Committed<W>) -> anyhow::Result<()> {
         let mut writer = done.writer;
-        let rejected = match done.rejected {
-            Ok(rejected) => rejected,
+        let unstored = match done.unstored {
+            Ok(unstored) => unstored,
             Err(Some(error)) => return Err(error),
             Err(None) => {
                 self.writer = Some(writer);
@@ -279,7 +290,9 @@ impl<W: Writer> Runner<W> {
         let number = self.flown;
         self.flown += 1;
         let mut buried = Vec::new();
-        let mut rejected = rejected.into_iter().peekable();
+        let mut again = Vec::new();
+        let mut rejected = unstored.rejected.into_iter().peekable();
+        let mut deferred = unstored.deferred.into_iter().peekable();
         for (at, received) in done.batch.messages.iter().enumerate() {
             let Some(handle) = received.delivery.ack_handle() else {
                 continue;
@@ -294,12 +307,15 @@ impl<W: Writer> Runner<W> {
                 ));
                 flight.term(handle);
                 buried.push(received);
+            } else if deferred.next_if_eq(&at).is_some() {
+                again.push(handle);
             } else {
                 acks.push(handle);
             }
         }
         settle(&self.context, &acks, AckKind::Ack).await;
         self.context.count(|counters| &counters.acked, acks.len());
+        settle(&self.context, &again, AckKind::Nak(Some(DEFERRED))).await;
         flight.number(&format!("{}:{number}", self.context.instance()));
         if !flight.is_empty() && flight.fly(self.context.clone()).await {
             buried.into_iter().for_each(|received| writer.buried(received));
@@ -322,7 +338,7 @@ struct Committed<W> {
     writer: W,
     batch: Collecting,
     /// An error: nothing is acknowledged. Without one the process is to end, and the batch was given up.
-    rejected: Result<Vec<(usize, Rejection)>, Option<anyhow::Error>>,
+    unstored: Result<Unstored, Option<anyhow::Error>>,
 }
 
 /// Commits, trying again for as long as it takes: the batch stays ours and nothing is lost.
@@ -330,20 +346,21 @@ fn commit<W: Writer>(mut writer: W, batch: Collecting, context: &Context) -> Com
     let mut delays = Policy::REOPEN.delays();
     loop {
         match writer.commit(&batch.messages) {
-            Ok(mut rejected) => {
+            Ok(mut unstored) => {
                 context.set_trouble(None);
-                rejected.sort_by_key(|(at, _)| *at);
+                unstored.rejected.sort_by_key(|(at, _)| *at);
+                unstored.deferred.sort_unstable();
                 return Committed {
                     writer,
                     batch,
-                    rejected: Ok(rejected),
+                    unstored: Ok(unstored),
                 };
             }
             Err(CommitFailure::Fatal(error)) => {
                 return Committed {
                     writer,
                     batch,
-                    rejected: Err(Some(error)),
+                    unstored: Err(Some(error)),
                 };
             }
             Err(CommitFailure::Retry(error)) => {
@@ -359,7 +376,7 @@ fn commit<W: Writer>(mut writer: W, batch: Collecting, context: &Context) -> Com
             return Committed {
                 writer,
                 batch,
-                rejected: Err(None),
+                unstored: Err(None),
             };
         }
         std::thread::sleep(delays.next().unwrap_or(Duration::from_secs(5)));

@@ -222,3 +222,93 @@ async fn a_full_stream_holds_work_back_and_loses_nothing() {
     let (origins, _) = stored_origins(server.url()).await;
     assert_eq!(origins.to_string(), "1-300");
 }
+
+/// Makes one message of its own from each of EVENTS.
+struct Single;
+
+impl Stage for Single {
+    const NAME: &'static str = "rollup";
+    type Config = ();
+
+    fn input() -> Input {
+        Input::new("EVENTS", "rollup")
+    }
+
+    fn start((): (), _: &Context) -> anyhow::Result<Self> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, message: &Delivery, out: &mut Outbox) -> Result<(), Failure> {
+        out.message("rollup.partial", message.payload().clone());
+        match &message.payload()[..] {
+            b"panic" => panic!("as asked"),
+            b"twice" if message.attempt() < 2 => Err(anyhow::anyhow!("not yet").into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_its_own_is_published_once_and_says_what_it_was_made_from() {
+    let (server, context) = common::bus_with(&StreamsConfig::default()).await;
+    for body in ["a", "panic", "twice", "b"] {
+        context
+            .publish("events.metric", body.into())
+            .await
+            .expect("stored");
+    }
+    // The durable is made anew, so every message is processed a second time.
+    for _ in 0..2 {
+        let run = tokio::spawn(bus::stage::run::<Single>(
+            (),
+            BatchConfig::default(),
+            context.clone(),
+        ));
+        let settled = async {
+            loop {
+                let durable = context.durable_state("EVENTS", "rollup").await;
+                if matches!(durable, Ok(state) if state.pending == 0 && state.ack_pending == 0) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), settled)
+            .await
+            .expect("settled within a minute");
+        run.abort();
+        let _ = run.await;
+        let client = async_nats::connect(server.url()).await.expect("connects");
+        let stream = async_nats::jetstream::new(client)
+            .get_stream("EVENTS")
+            .await
+            .expect("stream");
+        stream.delete_consumer("rollup").await.expect("deleted");
+        context.ensure_topology().await.expect("created again");
+    }
+    let epoch = context.stream_state("EVENTS").await.expect("state").epoch;
+    let mut made: Vec<_> = common::read_all(server.url(), "ROLLUP")
+        .await
+        .iter()
+        .map(|message| {
+            let header = |name: &str| message.headers.get(name).expect("header").as_str().to_owned();
+            assert_eq!(header(headers::EVENTS_EPOCH), epoch);
+            let sequence = header(headers::EVENTS_SEQUENCE);
+            assert_eq!(header("Nats-Msg-Id"), format!("rollup:{epoch}:{sequence}"));
+            (sequence, message.payload.clone())
+        })
+        .collect();
+    made.sort();
+    let wanted = [("1", "a"), ("3", "twice"), ("4", "b")];
+    assert_eq!(
+        made,
+        wanted.map(|(sequence, body)| (sequence.to_owned(), body.into()))
+    );
+    let dead = common::read_all(server.url(), "DEAD").await;
+    let header = |name: &str| dead[0].headers.get(name).expect("header").as_str().to_owned();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(
+        (header(headers::EVENTS_SEQUENCE), header(headers::EVENTS_EPOCH)),
+        ("2".to_owned(), epoch)
+    );
+}

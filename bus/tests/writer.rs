@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bus::topology::StreamsConfig;
 use bus::writer::CommitConfig;
-use bus::{CommitFailure, Context, Input, Received, StreamState, Writer};
+use bus::{CommitFailure, Context, Input, Received, StreamState, Unstored, Writer};
 use schemas::{Reason, Rejection};
 
 /// What a writer would have on disk: outlives it.
@@ -39,7 +39,7 @@ impl Writer for Recorder {
         known.max().unwrap_or(0) + 1
     }
 
-    fn commit(&mut self, batch: &[Received]) -> Result<Vec<(usize, Rejection)>, CommitFailure> {
+    fn commit(&mut self, batch: &[Received]) -> Result<Unstored, CommitFailure> {
         let mut disk = self.0.lock().expect("no panic holds it");
         if disk.refusals_left > 0 {
             disk.refusals_left -= 1;
@@ -57,7 +57,10 @@ impl Writer for Recorder {
             let key = (received.epoch.to_string(), received.delivery.sequence());
             assert!(disk.rows.insert(key, text).is_none(), "stored twice");
         }
-        Ok(rejected)
+        Ok(Unstored {
+            rejected,
+            ..Unstored::default()
+        })
     }
 
     fn buried(&mut self, received: &Received) {

@@ -12,6 +12,11 @@ pub const COUNT: &str = "Aiai-Count";
 /// ULID of the INGEST stream's epoch.
 pub const EPOCH: &str = "Aiai-Epoch";
 
+/// What was made of one EVENTS message: that message's sequence.
+pub const EVENTS_SEQUENCE: &str = "Aiai-Events-Sequence";
+/// What was made of one EVENTS message: ULID of the EVENTS stream's epoch.
+pub const EVENTS_EPOCH: &str = "Aiai-Events-Epoch";
+
 /// Dead letters: the stage which gave up, e.g. `ingest`.
 pub const STAGE: &str = "Aiai-Stage";
 /// Dead letters: the kind of the event, or [`crate::subjects::UNKNOWN_KIND`].

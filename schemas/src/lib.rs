@@ -29,6 +29,7 @@ pub mod overview;
 pub mod price;
 pub mod problems;
 pub mod query;
+pub mod rollup;
 pub mod route;
 pub mod subjects;
 

@@ -15,6 +15,10 @@ pub const EVENTS_ALL: &str = "events.>";
 pub const DEAD: &str = "dead";
 /// All dead letters.
 pub const DEAD_ALL: &str = "dead.>";
+/// Partial aggregates, one message for each EVENTS message.
+pub const ROLLUP_PARTIAL: &str = "rollup.partial";
+/// All partial aggregates.
+pub const ROLLUP_ALL: &str = "rollup.>";
 /// Stands for the kind of a dead letter whose subject names none we know.
 pub const UNKNOWN_KIND: &str = "unknown";
 /// The tenant of `ingest.<kind>`.

@@ -35,6 +35,8 @@ pub struct Config {
     pub ingest: ingest::Config,
     /// What model calls cost.
     pub prices: tables::PricesConfig,
+    /// Worker rollup.
+    pub rollup: rollup::Config,
     /// Worker sink.
     pub sink: sink::Config,
     /// Worker route.
@@ -246,6 +248,7 @@ mod tests {
             "monitor": bus::monitor::MonitorConfig::default(),
             "ingest": ingest::Config::default(),
             "prices": tables::PricesConfig::default(),
+            "rollup": rollup::Config::default(),
             "sink": sink::Config::default(),
             "route": tables::RouteConfig::default(),
             "node": node::Config::default(),

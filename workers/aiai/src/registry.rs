@@ -42,6 +42,11 @@ pub const WORKERS: &[Worker] = &[
         prepare: ingest,
     },
     Worker {
+        name: "rollup",
+        about: "folds events into partial aggregates: EVENTS to ROLLUP",
+        prepare: rollup,
+    },
+    Worker {
         name: "route",
         about: "answers route.decide: which model to call",
         prepare: route,
@@ -74,6 +79,15 @@ fn ingest(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
         let prices = prices?;
         Ok(ready(move |context| {
             bus::stage::run::<ingest::Ingest>(prices, batch, context)
+        }))
+    })
+}
+
+fn rollup(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let batch = config.rollup.clone();
+    Box::pin(async move {
+        Ok(ready(move |context| {
+            bus::stage::run::<rollup::Rollup>((), batch, context)
         }))
     })
 }

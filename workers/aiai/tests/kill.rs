@@ -145,6 +145,7 @@ fn settle_and_compare(world: &mut World, publisher: Publisher) {
     world.settled(sent.acknowledged.len() as u64 * 10 / 12);
     compare(&world.query(NUMBERS), &sent);
     assert_eq!(world.query("SELECT count(*) AS n FROM dead")[0]["n"], 0);
+    world.rollups_agree("kill");
     world.stop(Signal::TERM);
     if let Some(rows) = world.read(NUMBERS) {
         compare(&rows, &sent);

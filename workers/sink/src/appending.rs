@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use duckdb::Connection;
 use duckdb::arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryBuilder, PrimitiveArray, PrimitiveBuilder, StringBuilder,
+    ArrayBuilder, ArrayRef, ArrowPrimitiveType, BinaryBuilder, Int32Builder, MapBuilder, PrimitiveArray,
+    PrimitiveBuilder, StringBuilder, UInt64Builder,
 };
 use duckdb::arrow::datatypes::{DataType, Field, Schema};
 use duckdb::arrow::record_batch::RecordBatch;
@@ -39,7 +40,7 @@ impl TextColumn {
 
     /// The column, unless all of it is null; starts the next.
     pub(crate) fn take(&mut self) -> Option<ArrayRef> {
-        if duckdb::arrow::array::ArrayBuilder::is_empty(&self.builder) {
+        if ArrayBuilder::is_empty(&self.builder) {
             self.nulls = 0;
             return None;
         }
@@ -94,6 +95,41 @@ impl<T: ArrowPrimitiveType> NumberColumn<T> {
         }
         self.flush_nulls();
         Some(Arc::new(self.builder.finish()))
+    }
+}
+
+/// A column of maps from index to count, with nulls.
+pub(crate) struct MapColumn {
+    builder: MapBuilder<Int32Builder, UInt64Builder>,
+    has_value: bool,
+}
+
+impl Default for MapColumn {
+    fn default() -> Self {
+        MapColumn {
+            builder: MapBuilder::new(None, Int32Builder::new(), UInt64Builder::new()),
+            has_value: false,
+        }
+    }
+}
+
+impl MapColumn {
+    pub(crate) fn push(&mut self, entries: Option<impl Iterator<Item = (i32, u64)>>) {
+        let is_some = entries.is_some();
+        for (key, value) in entries.into_iter().flatten() {
+            self.builder.keys().append_value(key);
+            self.builder.values().append_value(value);
+        }
+        self.has_value |= is_some;
+        // Fails only where keys and values differ in number.
+        let appended = self.builder.append(is_some);
+        debug_assert!(appended.is_ok(), "{appended:?}");
+    }
+
+    /// The column, unless all of it is null; starts the next.
+    pub(crate) fn take(&mut self) -> Option<ArrayRef> {
+        let column = self.builder.finish();
+        std::mem::take(&mut self.has_value).then(|| Arc::new(column) as ArrayRef)
     }
 }
 

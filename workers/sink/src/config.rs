@@ -26,6 +26,8 @@ pub struct Config {
     pub commit: CommitConfig,
     /// What one query may cost.
     pub query: QueryConfig,
+    /// Aggregates.
+    pub rollup: RollupConfig,
     /// What is removed from the streams once it is durable here.
     pub trim: TrimConfig,
 }
@@ -38,6 +40,7 @@ impl Default for Config {
             threads: 2,
             commit: CommitConfig::default(),
             query: QueryConfig::default(),
+            rollup: RollupConfig::default(),
             trim: TrimConfig::default(),
         }
     }
@@ -49,6 +52,7 @@ impl Config {
             memory_limit_mb: self.memory_limit_megabytes,
             spill_limit_mb: self.spill_limit_megabytes,
             threads: self.threads,
+            series_max: self.rollup.series_max,
             archive_folder: Some(data.join(ARCHIVE_FOLDER)),
             ..Settings::default()
         }
@@ -80,13 +84,41 @@ impl Default for QueryConfig {
     }
 }
 
-/// Trimming of INGEST, EVENTS and DEAD.
+/// Aggregates: how many, how long, how often folded.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RollupConfig {
+    /// Series of one name in one hour; further ones are added up as `__other__`.
+    pub series_max: usize,
+    /// Between two rounds of folding.
+    pub compact_interval_seconds: u32,
+    /// Days for which aggregates of a minute are kept.
+    pub keep_1m_days: u32,
+    /// Days for which aggregates of an hour are kept.
+    pub keep_1h_days: u32,
+    /// Days for which aggregates of a day are kept.
+    pub keep_1d_days: u32,
+}
+
+impl Default for RollupConfig {
+    fn default() -> Self {
+        Self {
+            series_max: 10_000,
+            compact_interval_seconds: 60,
+            keep_1m_days: 7,
+            keep_1h_days: 90,
+            keep_1d_days: 365,
+        }
+    }
+}
+
+/// Trimming of INGEST, EVENTS, ROLLUP and DEAD.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrimConfig {
     /// Between two rounds.
     pub interval_seconds: u32,
-    /// EVENTS and DEAD are kept so long after they were stored here, bytes permitting.
+    /// EVENTS, ROLLUP and DEAD are kept so long after they were stored here, bytes permitting.
     pub retain_hours: u32,
     /// Above this share of a stream's byte limit what is durable is trimmed sooner.
     pub full_percent: u8,

@@ -9,10 +9,13 @@ use duckdb::Connection;
 use duckdb::arrow::datatypes::{TimestampMicrosecondType, UInt16Type, UInt32Type, UInt64Type};
 use schemas::{Origins, Time, headers};
 
-use crate::StoredMessage;
 use crate::appending::{BytesColumn, Columns, NumberColumn, TextColumn, numbers};
 use crate::progress::Progress;
 use crate::ranges::SEQUENCE_MAX;
+use crate::{Headers, StoredMessage};
+
+/// The stage whose work the sink does itself where it gave up.
+const ROLLUP_STAGE: &str = "rollup";
 
 /// A dead letter, read from its headers.
 pub(crate) struct DeadLetter<'a> {
@@ -35,7 +38,11 @@ impl<'a> DeadLetter<'a> {
         let origin = header(headers::ORIGIN)
             .and_then(|value| value.parse().ok())
             .filter(|origin| (1..=SEQUENCE_MAX).contains(origin));
+        let stage = header(headers::STAGE).unwrap_or_else(|| subject_token(message.subject, 1));
+        let derived = header(headers::SUBJECT).is_some_and(|subject| subject.starts_with("rollup."));
         let origins = match origin {
+            // Its events are accounted for elsewhere: only what was made of them is dead.
+            _ if derived || stage == ROLLUP_STAGE => Origins::default(),
             Some(origin) => Origins::from_iter([origin]),
             // A whole batch: no more origins than it has lines, whatever its header claims.
             None => header(headers::ORIGINS)
@@ -46,11 +53,19 @@ impl<'a> DeadLetter<'a> {
         DeadLetter {
             epoch: header(headers::EPOCH).filter(|epoch| ulid::Ulid::from_string(epoch).is_ok()),
             origins,
-            stage: header(headers::STAGE).unwrap_or_else(|| subject_token(message.subject, 1)),
+            stage,
             origin,
             index: header(headers::INDEX).and_then(|value| value.parse().ok()),
             message: *message,
         }
+    }
+
+    /// The EVENTS message, by epoch and sequence, whose aggregates were to be made by the stage that gave up.
+    pub(crate) fn unmade_partial(&self) -> Option<(&'a str, u64)> {
+        if self.stage != ROLLUP_STAGE {
+            return None;
+        }
+        events_message(self.message.headers)
     }
 
     /// What its repeats would share; none if it does not say which message it is about.
@@ -61,6 +76,17 @@ impl<'a> DeadLetter<'a> {
 
 fn lines(payload: &[u8]) -> u64 {
     payload.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// The EVENTS message, by epoch and sequence, that a message was made of.
+pub(crate) fn events_message<'a>(map: &'a dyn Headers) -> Option<(&'a str, u64)> {
+    let epoch = map
+        .get(headers::EVENTS_EPOCH)
+        .filter(|epoch| ulid::Ulid::from_string(epoch).is_ok())?;
+    let sequence = map.get(headers::EVENTS_SEQUENCE)?.parse().ok()?;
+    (1..=SEQUENCE_MAX)
+        .contains(&sequence)
+        .then_some((epoch, sequence))
 }
 
 /// The token of a subject at this position, or nothing.

@@ -20,8 +20,10 @@ mod progress;
 mod query;
 mod ranges;
 mod rate_window;
+mod rollup;
 mod row_json;
 mod schema;
+mod series;
 mod store;
 #[cfg(test)]
 mod store_faults;
@@ -29,9 +31,10 @@ mod trim;
 mod vitals;
 mod watchdog;
 mod worker;
+mod writing;
 
 pub use activity::Activity;
-pub use config::{Config, DATABASE_FILE, QueryConfig, TrimConfig};
+pub use config::{Config, DATABASE_FILE, QueryConfig, RollupConfig, TrimConfig};
 pub use ledger::{StreamFigures, ledger};
 pub use message::{CommitError, Headers, Outcome, Rejected, Source, StoredMessage};
 pub use open::Settings;

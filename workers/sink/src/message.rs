@@ -11,8 +11,12 @@ use crate::Activity;
 pub enum Source {
     /// Canonical events: the stream EVENTS.
     Events,
+    /// Partial aggregates: the stream ROLLUP.
+    Rollup,
     /// Dead letters: the stream DEAD.
     Dead,
+    /// No stream of its own: those messages of EVENTS whose aggregates are in the table `rollup`, or never will be.
+    Merged,
 }
 
 impl Source {
@@ -20,13 +24,15 @@ impl Source {
     pub const fn as_str(self) -> &'static str {
         match self {
             Source::Events => "EVENTS",
+            Source::Rollup => "ROLLUP",
             Source::Dead => "DEAD",
+            Source::Merged => "EVENTS/rollup",
         }
     }
 
     /// The stream with exactly this name.
     pub fn parse(name: &str) -> Option<Source> {
-        [Source::Events, Source::Dead]
+        [Source::Events, Source::Rollup, Source::Dead, Source::Merged]
             .into_iter()
             .find(|source| source.as_str() == name)
     }
@@ -70,7 +76,7 @@ pub struct StoredMessage<'a> {
     pub stored: Time,
 }
 
-/// An EVENTS message that cannot be stored, for the caller to dead-letter.
+/// An EVENTS or ROLLUP message that cannot be stored, for the caller to dead-letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Its position in the batch.
@@ -92,6 +98,8 @@ pub struct Outcome {
     pub skipped: u64,
     /// Messages of which nothing was stored.
     pub rejected: Vec<Rejected>,
+    /// Messages, by position, that wait for an EVENTS message: to be delivered again.
+    pub deferred: Vec<usize>,
     /// What was written, for [`crate::Monitor::record`].
     pub activity: Activity,
 }

@@ -16,6 +16,8 @@ pub struct Settings {
     pub spill_limit_mb: u64,
     /// Threads DuckDB may use.
     pub threads: u32,
+    /// Series of one name in one hour; further ones are added up as `__other__`.
+    pub series_max: usize,
     /// The only folder SQL may read files from.
     pub archive_folder: Option<PathBuf>,
     /// Size of the write-ahead log, in MiB, at which it is folded into the file. Measured: 16 costs a third
@@ -29,6 +31,7 @@ impl Default for Settings {
             memory_limit_mb: 512,
             spill_limit_mb: 4096,
             threads: 2,
+            series_max: 10_000,
             archive_folder: None,
             wal_autocheckpoint_mb: 256,
         }

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use duckdb::{Connection, OptionalExt};
 
 /// Version of the tables below. Raise it, and add a migration, when one of them changes.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// A column: name, DuckDB type, comment.
 type Column = (&'static str, &'static str, &'static str);
@@ -136,6 +136,45 @@ const DEAD: &[Column] = &[
     ("dead_at", "TIMESTAMP", "when NATS stored the dead letter, UTC"),
 ];
 
+const ROLLUP: &[Column] = &[
+    ("name", "VARCHAR", "what was measured"),
+    ("tenant", "VARCHAR", "whose it is"),
+    (
+        "source",
+        "VARCHAR",
+        "who sent it; __other__: series past the limit",
+    ),
+    ("tags", "JSON", "labels, sorted: equal sets are equal text"),
+    ("bucket", "TIMESTAMP", "start of the bucket, UTC"),
+    ("resolution", "VARCHAR", "width of the bucket: 1m, 1h or 1d"),
+    ("count", "UBIGINT", "values measured"),
+    ("sum", "DOUBLE", "their sum"),
+    (
+        "total",
+        "DECIMAL(38,9)",
+        "their exact sum; null where values are not whole numbers or money",
+    ),
+    ("min", "DOUBLE", "the smallest"),
+    ("max", "DOUBLE", "the largest"),
+    ("last", "DOUBLE", "the latest"),
+    ("last_ts", "TIMESTAMP", "when the latest happened, UTC"),
+    (
+        "last_origin",
+        "UBIGINT",
+        "sequence in INGEST of the message that carried the latest",
+    ),
+    (
+        "last_idx",
+        "UINTEGER",
+        "the latest one's position in that message",
+    ),
+    (
+        "hist",
+        "MAP(INTEGER, UBIGINT)",
+        "distribution: logarithmic bucket to count; ask quantile_of(hist, 0.95)",
+    ),
+];
+
 const TABLES: &[Table] = &[
     Table {
         name: "metric",
@@ -151,6 +190,11 @@ const TABLES: &[Table] = &[
         name: "usage",
         comment: "model calls, one row each; token counts are inclusive",
         columns: &[EVENT_START, USAGE, EVENT_END],
+    },
+    Table {
+        name: "rollup",
+        comment: "aggregates as they came: ask the views rollup_1m, rollup_1h and rollup_1d, which merge them",
+        columns: &[ROLLUP],
     },
     Table {
         name: "dead",
@@ -202,7 +246,11 @@ const TABLES: &[Table] = &[
         name: "checkpoint",
         comment: "how far each stream was processed",
         columns: &[&[
-            ("stream", "VARCHAR", "EVENTS or DEAD"),
+            (
+                "stream",
+                "VARCHAR",
+                "EVENTS, ROLLUP or DEAD; EVENTS/rollup: which of EVENTS are in rollup",
+            ),
             ("epoch", "VARCHAR", "ULID of that stream's epoch"),
             (
                 "seq",
@@ -229,10 +277,8 @@ pub(crate) fn prepare(connection: &Connection) -> anyhow::Result<()> {
             "the database has schema version {newer}, this aiai knows {VERSION}: \
              run the newer aiai that wrote it, or point data at another folder"
         ),
-        Some(older) => bail!(
-            "the database has schema version {older}, which no released aiai wrote: point data at another folder"
-        ),
-        None => create(connection).context("could not create the tables"),
+        // Version 1 had no rollup; its other tables are the same.
+        Some(_) | None => create(connection).context("could not create the tables"),
     }
 }
 
@@ -282,11 +328,52 @@ fn create(connection: &Connection) -> anyhow::Result<()> {
         }
     }
     sql.push_str("CREATE TABLE IF NOT EXISTS aiai_meta(key VARCHAR, value VARCHAR);");
+    sql.push_str(&rollup_views());
+    sql.push_str("DELETE FROM aiai_meta WHERE key = 'schema_version';");
     sql.push_str(&format!(
         "INSERT INTO aiai_meta VALUES ('schema_version', '{VERSION}'); COMMIT;"
     ));
     connection.execute_batch(&sql)?;
     Ok(())
+}
+
+/// The rows of `rollup` that pass a filter, merged into one for each series and bucket, with the table's columns.
+pub(crate) fn rollup_merged(filter: &str) -> String {
+    format!(
+        "SELECT name, tenant, source, tags, bucket, resolution, count, sum, total, min, max,
+            latest.value AS last, latest.ts AS last_ts, latest.origin AS last_origin, latest.idx AS last_idx,
+            hist_merge(hists) AS hist
+        FROM (SELECT name, tenant, source, tags, bucket, resolution,
+                sum(count)::UBIGINT AS count, sum(sum) AS sum,
+                CASE WHEN count(total) = count(*) THEN sum(total) END AS total, min(min) AS min, max(max) AS max,
+                max({{'ts': last_ts, 'origin': last_origin, 'idx': last_idx, 'value': last}}) AS latest,
+                list(hist) FILTER (hist IS NOT NULL) AS hists
+            FROM rollup WHERE {filter} GROUP BY name, tenant, source, tags, bucket, resolution)"
+    )
+}
+
+/// Views that merge deltas, and quantiles. The numbers are those of [`schemas::rollup::Sketch`].
+fn rollup_views() -> String {
+    let mut sql = String::from(
+        "CREATE OR REPLACE MACRO hist_merge(hists) AS (
+            SELECT map_from_entries(list({'key': k, 'value': c} ORDER BY k))
+            FROM (SELECT e.key AS k, sum(e.value)::UBIGINT AS c
+                FROM (SELECT unnest(flatten(list_transform(hists, lambda h: map_entries(h)))) AS e) GROUP BY e.key));
+        CREATE OR REPLACE MACRO hist_value(k) AS CASE WHEN k = 0 THEN 0.0::DOUBLE ELSE
+            sign(k) * exp((abs(k) - 40000) * ln(1.01::DOUBLE / 0.99)) * 2 / (1 + 1.01::DOUBLE / 0.99) END;
+        CREATE OR REPLACE MACRO quantile_of(hist, q) AS hist_value(
+            list_transform([{'entries': list_sort(map_entries(hist)), 'rank': q::DOUBLE * (list_sum(map_values(hist)) - 1)}],
+                lambda h: list_reduce(h.entries, lambda seen, next: CASE WHEN seen.value > h.rank THEN seen
+                    ELSE {'key': next.key, 'value': seen.value + next.value} END))[1].key);",
+    );
+    for resolution in ["1m", "1h", "1d"] {
+        let rows = rollup_merged(&format!("resolution = '{resolution}'"));
+        sql.push_str(&format!(
+            "CREATE OR REPLACE VIEW rollup_{resolution} AS \
+             SELECT * EXCLUDE (resolution, last_origin, last_idx) FROM ({rows});"
+        ));
+    }
+    sql
 }
 
 /// A text as an SQL literal.

@@ -4,33 +4,26 @@
 //! every origin's rows are stored once, whatever is delivered again, in whatever order, across whatever crash.
 //! A message that cannot be stored is refused alone: it never holds up the others.
 
-use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use duckdb::Connection;
-use duckdb::arrow::datatypes::{UInt16Type, UInt64Type};
-use schemas::Origins;
+use schemas::Time;
 
-use crate::activity::{Activity, Noted};
-use crate::appending::{self, TextColumn, numbers};
-use crate::columns::{EventColumns, Fill, MetricColumns, Stamp, UsageColumns};
-use crate::dead::{self, DeadColumns, DeadLetter};
-use crate::decode::{Canonical, Rows, decode};
+use crate::config::RollupConfig;
 use crate::open::{self, Settings};
 use crate::progress::Progress;
+use crate::rollup::Rollups;
+use crate::writing::{Gathered, Writing};
 use crate::{CommitError, Outcome, RangeSet, Reader, Rejected, Source, StoredMessage, schema};
-
-/// Rows (and bytes of payload) gathered before they are handed to DuckDB within the transaction.
-const GATHERED_ROWS_MAX: usize = 122_880;
-const GATHERED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The database, open for writing. There is one in a process, used by one thread.
 pub struct Store {
     connection: Connection,
     path: PathBuf,
     progress: Progress,
+    rollups: Rollups,
     /// The last commit failed and `progress` could not be loaded again yet.
     stale: bool,
     /// Sequences to be noted as processed with the next commit that succeeds.
@@ -47,10 +40,13 @@ impl Store {
         let connection = open::open(path, settings)?;
         let progress = Progress::load(&connection)
             .with_context(|| format!("the bookkeeping in {} cannot be read", path.display()))?;
+        let rollups = Rollups::load(&connection, settings.series_max)
+            .with_context(|| format!("the rollups in {} cannot be read", path.display()))?;
         Ok(Store {
             connection,
             path: path.to_owned(),
             progress,
+            rollups,
             stale: false,
             settled: Vec::new(),
         })
@@ -92,6 +88,11 @@ impl Store {
     pub fn settle(&mut self, source: Source, stream_epoch: &str, sequence: u64) {
         self.settled
             .push((source, stream_epoch.to_owned(), sequence..=sequence));
+        if source == Source::Events {
+            // None of its rows is here, so its aggregates must not be either.
+            self.settled
+                .push((Source::Merged, stream_epoch.to_owned(), sequence..=sequence));
+        }
     }
 
     /// Notes where a stream begins: what lies before was removed from it and will never be delivered. Counts in
@@ -102,6 +103,14 @@ impl Store {
             self.progress.process(source, stream_epoch, removed.clone());
             self.settled.push((source, stream_epoch.to_owned(), removed));
         }
+    }
+
+    /// Folds and forgets aggregates as far as it is time to.
+    ///
+    /// # Errors
+    /// The database failed. No number has changed; the next call tries again.
+    pub fn maintain(&mut self, config: &RollupConfig, now: Time) -> anyhow::Result<()> {
+        self.rollups.maintain(&self.connection, config, now)
     }
 
     /// Stores a batch in one transaction.
@@ -152,6 +161,7 @@ impl Store {
             Err(_) => {
                 // Fails where no transaction is open any more, e.g. when COMMIT itself failed.
                 let _ = self.connection.execute_batch("ROLLBACK");
+                self.rollups.forget();
                 self.stale = true;
             }
         }
@@ -169,14 +179,23 @@ impl Store {
             gathered: Gathered::default(),
             outcome: Outcome::default(),
         };
-        writing.dead_letters(batch)?;
-        for (index, message) in batch.iter().enumerate() {
-            if message.source == Source::Events {
-                writing.events(index, message)?;
-            }
+        let of = |source| {
+            let messages = batch.iter().enumerate();
+            messages.filter(move |(_, message)| message.source == source)
+        };
+        for (index, message) in of(Source::Events) {
+            writing.events(index, message)?;
         }
+        // These may wait for events, so they come after them.
+        for (index, message) in of(Source::Rollup) {
+            writing.partial(index, message);
+        }
+        writing.dead_letters(batch)?;
         writing.flush()?;
-        let outcome = writing.outcome;
+        let Writing {
+            gathered, outcome, ..
+        } = writing;
+        self.rollups.append(&self.connection, gathered.partial)?;
         if self.progress.has_changed() {
             self.progress.save(&self.connection)?;
         }
@@ -211,186 +230,8 @@ impl Outcome {
                 index: rejected.index + offset,
                 ..rejected
             }));
+        self.deferred
+            .extend(later.deferred.into_iter().map(|index| index + offset));
         self.activity.merge(later.activity);
     }
-}
-
-/// Columns not handed to DuckDB yet.
-#[derive(Default)]
-struct Gathered {
-    metric: MetricColumns,
-    event: EventColumns,
-    usage: UsageColumns,
-    dead: DeadColumns,
-    duplicate_events_epoch: TextColumn,
-    duplicate_events_seq: Vec<u64>,
-    duplicate_origin: Vec<u64>,
-    duplicate_epoch: Vec<u16>,
-    rows: usize,
-    bytes: usize,
-}
-
-/// A transaction being filled.
-struct Writing<'s> {
-    connection: &'s Connection,
-    progress: &'s mut Progress,
-    gathered: Gathered,
-    outcome: Outcome,
-}
-
-impl Writing<'_> {
-    /// Whether the message is new; notes it as processed from here on.
-    fn begin(&mut self, message: &StoredMessage<'_>) -> bool {
-        let (source, epoch, sequence) = (message.source, message.stream_epoch, message.sequence);
-        if self.progress.is_processed(source, epoch, sequence) {
-            self.outcome.skipped += 1;
-            return false;
-        }
-        true
-    }
-
-    fn dead_letters(&mut self, batch: &[StoredMessage<'_>]) -> anyhow::Result<()> {
-        let mut letters = Vec::new();
-        for message in batch.iter().filter(|message| message.source == Source::Dead) {
-            if self.begin(message) {
-                let sequence = message.sequence;
-                self.progress
-                    .process(message.source, message.stream_epoch, sequence..=sequence);
-                letters.push((message, DeadLetter::read(message)));
-            }
-        }
-        let (messages, letters): (Vec<&StoredMessage<'_>>, Vec<DeadLetter<'_>>) = letters.into_iter().unzip();
-        let mut known = dead::known_keys(self.connection, self.progress, &letters)?;
-        for (message, letter) in messages.into_iter().zip(&letters) {
-            self.dead_letter(message, letter, &mut known)?;
-        }
-        Ok(())
-    }
-
-    fn dead_letter(
-        &mut self,
-        message: &StoredMessage<'_>,
-        letter: &DeadLetter<'_>,
-        known: &mut HashSet<dead::Key>,
-    ) -> anyhow::Result<()> {
-        let epoch = letter
-            .epoch
-            .and_then(|name| self.progress.epoch(name, message.stored));
-        let id = epoch.as_ref().map(|epoch| epoch.id);
-        if let Some(epoch) = epoch {
-            epoch.dead_mut().extend(&letter.origins);
-        }
-        let key = id.and_then(|id| letter.key(id));
-        if key.is_some_and(|key| !known.insert(key)) {
-            return Ok(());
-        }
-        self.gathered.dead.push(letter, id)?;
-        self.outcome.dead += 1;
-        self.gather(1, message.payload.len())
-    }
-
-    fn events(&mut self, index: usize, message: &StoredMessage<'_>) -> anyhow::Result<()> {
-        if !self.begin(message) {
-            return Ok(());
-        }
-        let decoded = decode(message).and_then(|events| {
-            let epoch = self.progress.epoch(events.epoch, message.stored);
-            let epoch = epoch.ok_or("the database knows 65535 epochs of INGEST; it takes no more")?;
-            Ok((events, epoch))
-        });
-        let (events, epoch) = match decoded {
-            Ok(decoded) => decoded,
-            Err(reason) => {
-                self.outcome.rejected.push(Rejected { index, reason });
-                return Ok(());
-            }
-        };
-        let repeated = epoch.stored.intersection(&events.origins);
-        epoch.stored_mut().extend(&events.origins);
-        let stamp = Stamp {
-            epoch: epoch.id,
-            stored: message.stored.0,
-        };
-        let sequence = message.sequence;
-        self.progress
-            .process(message.source, message.stream_epoch, sequence..=sequence);
-        self.duplicates(message, &repeated, stamp.epoch);
-        let (gathered, activity) = (&mut self.gathered, &mut self.outcome.activity);
-        let rows = match &events.rows {
-            Rows::Metric(rows) => push(&mut gathered.metric, activity, rows, &repeated, stamp),
-            Rows::Event(rows) => push(&mut gathered.event, activity, rows, &repeated, stamp),
-            Rows::Usage(rows) => push(&mut gathered.usage, activity, rows, &repeated, stamp),
-        };
-        self.outcome.rows += rows as u64;
-        self.gather(rows, message.payload.len())
-    }
-
-    fn duplicates(&mut self, message: &StoredMessage<'_>, repeated: &Origins, epoch: u16) {
-        for origin in repeated.ranges().iter().cloned().flatten() {
-            let gathered = &mut self.gathered;
-            gathered.duplicate_events_epoch.push(Some(message.stream_epoch));
-            gathered.duplicate_events_seq.push(message.sequence);
-            gathered.duplicate_origin.push(origin);
-            gathered.duplicate_epoch.push(epoch);
-            self.outcome.duplicates += 1;
-        }
-    }
-
-    fn gather(&mut self, rows: usize, bytes: usize) -> anyhow::Result<()> {
-        self.gathered.rows += rows;
-        self.gathered.bytes += bytes;
-        if self.gathered.rows >= GATHERED_ROWS_MAX || self.gathered.bytes >= GATHERED_BYTES_MAX {
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> anyhow::Result<()> {
-        let gathered = &mut self.gathered;
-        flush(self.connection, &mut gathered.metric)?;
-        flush(self.connection, &mut gathered.event)?;
-        flush(self.connection, &mut gathered.usage)?;
-        if gathered.dead.rows() > 0 {
-            appending::append(self.connection, "dead", gathered.dead.take())?;
-        }
-        if !gathered.duplicate_origin.is_empty() {
-            let columns = vec![
-                ("events_epoch", gathered.duplicate_events_epoch.take()),
-                (
-                    "events_seq",
-                    numbers::<UInt64Type>(&mut gathered.duplicate_events_seq),
-                ),
-                ("origin", numbers::<UInt64Type>(&mut gathered.duplicate_origin)),
-                ("epoch", numbers::<UInt16Type>(&mut gathered.duplicate_epoch)),
-            ];
-            appending::append(self.connection, "duplicates", columns)?;
-        }
-        (gathered.rows, gathered.bytes) = (0, 0);
-        Ok(())
-    }
-}
-
-fn flush<T, C: Fill<T>>(connection: &Connection, columns: &mut C) -> anyhow::Result<()> {
-    if columns.rows() == 0 {
-        return Ok(());
-    }
-    appending::append(connection, C::TABLE, columns.take())
-}
-
-/// Adds the rows whose origin is not repeated; says how many.
-fn push<T: Canonical + Noted, C: Fill<T>>(
-    columns: &mut C,
-    activity: &mut Activity,
-    rows: &[T],
-    repeated: &Origins,
-    stamp: Stamp,
-) -> usize {
-    let is_new =
-        |row: &&T| repeated.is_empty() || !repeated.contains(row.common().origin.unwrap_or_default());
-    let before = columns.rows();
-    for row in rows.iter().filter(is_new) {
-        columns.push(row, stamp);
-    }
-    activity.note(rows.iter().filter(is_new), stamp.stored);
-    columns.rows() - before
 }

@@ -1,7 +1,8 @@
 //! Trimming: the streams forget what is durable here, and nothing else.
 //!
 //! INGEST goes as soon as every message up to a sequence is stored or dead in the database.
-//! EVENTS and DEAD stay `retain_hours` longer, unless they fill up. The sink alone does this.
+//! EVENTS, ROLLUP and DEAD stay `retain_hours` longer, unless they fill up; EVENTS until the aggregates made of it
+//! are published, too. The sink alone does this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(crate) async fn run(config: TrimConfig, monitor: Arc<Monitor>, limits: Limit
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) events_bytes: u64,
+    pub(crate) rollup_bytes: u64,
     pub(crate) dead_bytes: u64,
 }
 
@@ -61,6 +63,7 @@ async fn round(
     let before = now - i64::from(config.retain_hours) * MICROSECONDS_PER_HOUR;
     for (name, source, limit) in [
         (topology::EVENTS, Source::Events, limits.events_bytes),
+        (topology::ROLLUP, Source::Rollup, limits.rollup_bytes),
         (topology::DEAD, Source::Dead, limits.dead_bytes),
     ] {
         let state = context.stream_state(name).await?;
@@ -69,13 +72,19 @@ async fn round(
         }
         let epoch = state.epoch.clone();
         let checkpoint = blocking(monitor, move |monitor| monitor.checkpoint(source, &epoch)).await?;
+        let durable = if source == Source::Events {
+            let rolled_up = context.durable_state(topology::EVENTS, "rollup").await?.ack_floor;
+            checkpoint.min(rolled_up)
+        } else {
+            checkpoint
+        };
         let full = state.bytes > limit / 100 * u64::from(config.full_percent);
         let old = if full {
             middle(&state)
         } else {
             context.sequence_at(&state, name, before).await?
         };
-        trim(context, name, &state, old.min(checkpoint + 1)).await?;
+        trim(context, name, &state, old.min(durable + 1)).await?;
     }
     Ok(())
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use bus::{CommitFailure, Context, Delivery, Input, Received, StreamState, topology};
+use bus::{CommitFailure, Context, Delivery, Input, Received, StreamState, Unstored, topology};
 use schemas::{Reason, Rejection, Time};
 
-use crate::config::{Config, DATABASE_FILE};
+use crate::config::{Config, DATABASE_FILE, RollupConfig};
 use crate::trim::now_microseconds;
 use crate::{Headers, Monitor, Source, Store, StoredMessage, answers, trim};
 
@@ -19,7 +19,7 @@ pub struct Sink {
 }
 
 /// In the order of [`Writer::inputs`](bus::Writer::inputs).
-const SOURCES: [Source; 2] = [Source::Events, Source::Dead];
+const SOURCES: [Source; 3] = [Source::Events, Source::Rollup, Source::Dead];
 
 impl Sink {
     /// Opens the database in the data folder. Blocking.
@@ -59,7 +59,11 @@ impl Sink {
             limits(&context),
             context.clone(),
         );
-        let writer = Writer { store, monitor };
+        let writer = Writer {
+            store,
+            monitor,
+            rollup: config.rollup.clone(),
+        };
         let writing = bus::writer::run(writer, config.commit.clone(), context.clone());
         let serving = context.serve("query", "SQL and the overview, from DuckDB", endpoints);
         let serving = async { serving.await.map_err(anyhow::Error::from) };
@@ -77,6 +81,7 @@ fn limits(context: &Context) -> trim::Limits {
     let bytes = |megabytes: u32| u64::from(megabytes) * 1024 * 1024;
     trim::Limits {
         events_bytes: bytes(streams.events_max_megabytes),
+        rollup_bytes: bytes(streams.rollup_max_megabytes),
         dead_bytes: bytes(streams.dead_max_megabytes),
     }
 }
@@ -84,13 +89,14 @@ fn limits(context: &Context) -> trim::Limits {
 struct Writer {
     store: Store,
     monitor: Arc<Monitor>,
+    rollup: RollupConfig,
 }
 
 impl bus::Writer for Writer {
     const NAME: &'static str = "sink";
 
     fn inputs() -> Vec<Input> {
-        [topology::EVENTS, topology::DEAD]
+        [topology::EVENTS, topology::ROLLUP, topology::DEAD]
             .map(|stream| Input::new(stream, Self::NAME))
             .into()
     }
@@ -126,7 +132,7 @@ impl bus::Writer for Writer {
             + 1
     }
 
-    fn commit(&mut self, batch: &[Received]) -> Result<Vec<(usize, Rejection)>, CommitFailure> {
+    fn commit(&mut self, batch: &[Received]) -> Result<Unstored, CommitFailure> {
         let headers: Vec<_> = batch
             .iter()
             .map(|received| DeliveryHeaders(&received.delivery))
@@ -154,17 +160,26 @@ impl bus::Writer for Writer {
             }
         })?;
         self.monitor.record(&outcome);
-        Ok(outcome
-            .rejected
-            .into_iter()
-            .map(|rejected| {
-                let fix = "only worker ingest writes to events.>: find out who published it";
-                (
-                    rejected.index,
-                    Rejection::new(Reason::MalformedBatch, "payload", rejected.reason, fix),
-                )
-            })
-            .collect())
+        if let Err(error) = self.store.maintain(&self.rollup, Time(now_microseconds())) {
+            // What was committed stays so; the next round tries again.
+            tracing::warn!(
+                worker = "sink",
+                error = format!("{error:#}"),
+                "rollups not folded"
+            );
+        }
+        let rejected = outcome.rejected.into_iter().map(|rejected| {
+            let fix = match SOURCES[batch[rejected.index].input] {
+                Source::Rollup => "only worker rollup writes to rollup.>: find out who published it",
+                _ => "only worker ingest writes to events.>: find out who published it",
+            };
+            let rejection = Rejection::new(Reason::MalformedBatch, "payload", rejected.reason, fix);
+            (rejected.index, rejection)
+        });
+        Ok(Unstored {
+            rejected: rejected.collect(),
+            deferred: outcome.deferred,
+        })
     }
 
     fn buried(&mut self, received: &Received) {

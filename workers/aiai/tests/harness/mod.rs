@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "no test program uses all of it")]
 
 pub mod process;
+pub mod rollups;
 pub mod sample;
 pub mod wire;
 

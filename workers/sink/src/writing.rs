@@ -1,0 +1,278 @@
+//! One transaction being filled: what each message adds to it.
+
+use std::collections::HashSet;
+use std::panic::catch_unwind;
+
+use duckdb::Connection;
+use duckdb::arrow::datatypes::{UInt16Type, UInt64Type};
+use schemas::rollup::{Measured, Partial, fold};
+use schemas::{Origins, headers};
+
+use crate::activity::{Activity, Noted};
+use crate::appending::{self, TextColumn, numbers};
+use crate::columns::{EventColumns, Fill, MetricColumns, Stamp, UsageColumns};
+use crate::dead::{self, DeadColumns, DeadLetter, events_message};
+use crate::decode::{Canonical, Rows, decode};
+use crate::progress::Progress;
+use crate::{Outcome, Rejected, Source, StoredMessage};
+
+/// Rows (and bytes of payload) gathered before they are handed to DuckDB within the transaction.
+const GATHERED_ROWS_MAX: usize = 122_880;
+const GATHERED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Columns not handed to DuckDB yet.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    metric: MetricColumns,
+    event: EventColumns,
+    usage: UsageColumns,
+    dead: DeadColumns,
+    duplicate_events_epoch: TextColumn,
+    duplicate_events_seq: Vec<u64>,
+    duplicate_origin: Vec<u64>,
+    duplicate_epoch: Vec<u16>,
+    /// Aggregates, of the whole transaction.
+    pub(crate) partial: Partial,
+    rows: usize,
+    bytes: usize,
+}
+
+/// A transaction being filled.
+pub(crate) struct Writing<'s> {
+    pub(crate) connection: &'s Connection,
+    pub(crate) progress: &'s mut Progress,
+    pub(crate) gathered: Gathered,
+    pub(crate) outcome: Outcome,
+}
+
+impl Writing<'_> {
+    /// Whether the message is new; notes it as processed from here on.
+    fn begin(&mut self, message: &StoredMessage<'_>) -> bool {
+        let (source, epoch, sequence) = (message.source, message.stream_epoch, message.sequence);
+        if self.progress.is_processed(source, epoch, sequence) {
+            self.outcome.skipped += 1;
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn dead_letters(&mut self, batch: &[StoredMessage<'_>]) -> anyhow::Result<()> {
+        let mut letters = Vec::new();
+        for (index, message) in batch.iter().enumerate() {
+            if message.source != Source::Dead || !self.begin(message) {
+                continue;
+            }
+            let letter = DeadLetter::read(message);
+            if let Some((epoch, sequence)) = letter.unmade_partial() {
+                if !self.progress.is_processed(Source::Events, epoch, sequence) {
+                    self.outcome.deferred.push(index);
+                    continue;
+                }
+                self.make_partial(message, epoch, sequence);
+            }
+            self.processed(message);
+            letters.push((message, letter));
+        }
+        let (messages, letters): (Vec<&StoredMessage<'_>>, Vec<DeadLetter<'_>>) = letters.into_iter().unzip();
+        let mut known = dead::known_keys(self.connection, self.progress, &letters)?;
+        for (message, letter) in messages.into_iter().zip(&letters) {
+            self.dead_letter(message, letter, &mut known)?;
+        }
+        Ok(())
+    }
+
+    fn dead_letter(
+        &mut self,
+        message: &StoredMessage<'_>,
+        letter: &DeadLetter<'_>,
+        known: &mut HashSet<dead::Key>,
+    ) -> anyhow::Result<()> {
+        let epoch = letter
+            .epoch
+            .and_then(|name| self.progress.epoch(name, message.stored));
+        let id = epoch.as_ref().map(|epoch| epoch.id);
+        if let Some(epoch) = epoch {
+            epoch.dead_mut().extend(&letter.origins);
+        }
+        let key = id.and_then(|id| letter.key(id));
+        if key.is_some_and(|key| !known.insert(key)) {
+            return Ok(());
+        }
+        self.gathered.dead.push(letter, id)?;
+        self.outcome.dead += 1;
+        self.gather(1, message.payload.len())
+    }
+
+    pub(crate) fn events(&mut self, index: usize, message: &StoredMessage<'_>) -> anyhow::Result<()> {
+        if !self.begin(message) {
+            return Ok(());
+        }
+        let decoded = decode(message).and_then(|events| {
+            let epoch = self.progress.epoch(events.epoch, message.stored);
+            let epoch = epoch.ok_or("the database knows 65535 epochs of INGEST; it takes no more")?;
+            Ok((events, epoch))
+        });
+        let (events, epoch) = match decoded {
+            Ok(decoded) => decoded,
+            Err(reason) => {
+                self.outcome.rejected.push(Rejected { index, reason });
+                return Ok(());
+            }
+        };
+        let repeated = epoch.stored.intersection(&events.origins);
+        epoch.stored_mut().extend(&events.origins);
+        let stamp = Stamp {
+            epoch: epoch.id,
+            stored: message.stored.0,
+        };
+        self.processed(message);
+        self.duplicates(message, &repeated, stamp.epoch);
+        let (gathered, activity) = (&mut self.gathered, &mut self.outcome.activity);
+        let partial = &mut gathered.partial;
+        let rows = match &events.rows {
+            Rows::Metric(rows) => push(&mut gathered.metric, activity, partial, rows, &repeated, stamp),
+            Rows::Event(rows) => push(&mut gathered.event, activity, partial, rows, &repeated, stamp),
+            Rows::Usage(rows) => push(&mut gathered.usage, activity, partial, rows, &repeated, stamp),
+        };
+        if !repeated.is_empty() {
+            self.merged(message.stream_epoch, message.sequence);
+        }
+        self.outcome.rows += rows as u64;
+        self.gather(rows, message.payload.len())
+    }
+
+    /// Merges a partial once its EVENTS message was processed; until then it waits.
+    pub(crate) fn partial(&mut self, index: usize, message: &StoredMessage<'_>) {
+        if !self.begin(message) {
+            return;
+        }
+        let Some((epoch, sequence)) = events_message(message.headers) else {
+            let reason = format!(
+                "headers {} and {} name no message of EVENTS",
+                headers::EVENTS_EPOCH,
+                headers::EVENTS_SEQUENCE
+            );
+            self.outcome.rejected.push(Rejected { index, reason });
+            return;
+        };
+        if !self.progress.is_processed(Source::Events, epoch, sequence) {
+            self.outcome.deferred.push(index);
+            return;
+        }
+        if !self.progress.is_processed(Source::Merged, epoch, sequence) {
+            match Partial::read(message.payload) {
+                Ok(partial) => self.gathered.partial.merge(partial),
+                Err(error) => {
+                    let reason = format!("{:#}", anyhow::Error::new(error));
+                    self.outcome.rejected.push(Rejected { index, reason });
+                    return;
+                }
+            }
+            self.merged(epoch, sequence);
+        }
+        self.processed(message);
+    }
+
+    /// Does what worker rollup gave up on. What nobody can fold stays out of the aggregates.
+    fn make_partial(&mut self, message: &StoredMessage<'_>, epoch: &str, sequence: u64) {
+        if self.progress.is_processed(Source::Merged, epoch, sequence) {
+            return;
+        }
+        let subject = message.headers.get(headers::SUBJECT).unwrap_or_default();
+        // It may be here because folding it panicked.
+        let folded = catch_unwind(|| Partial::of_events(subject, message.payload));
+        match folded {
+            Ok(Ok(partial)) => self.gathered.partial.merge(partial),
+            Ok(Err(_)) | Err(_) => tracing::error!(
+                worker = "sink",
+                events_sequence = sequence,
+                "the events of a dead letter of worker rollup could not be folded; they are in no aggregate"
+            ),
+        }
+        self.merged(epoch, sequence);
+    }
+
+    fn merged(&mut self, epoch: &str, sequence: u64) {
+        self.progress.process(Source::Merged, epoch, sequence..=sequence);
+    }
+
+    fn processed(&mut self, message: &StoredMessage<'_>) {
+        let sequence = message.sequence;
+        self.progress
+            .process(message.source, message.stream_epoch, sequence..=sequence);
+    }
+
+    fn duplicates(&mut self, message: &StoredMessage<'_>, repeated: &Origins, epoch: u16) {
+        for origin in repeated.ranges().iter().cloned().flatten() {
+            let gathered = &mut self.gathered;
+            gathered.duplicate_events_epoch.push(Some(message.stream_epoch));
+            gathered.duplicate_events_seq.push(message.sequence);
+            gathered.duplicate_origin.push(origin);
+            gathered.duplicate_epoch.push(epoch);
+            self.outcome.duplicates += 1;
+        }
+    }
+
+    fn gather(&mut self, rows: usize, bytes: usize) -> anyhow::Result<()> {
+        self.gathered.rows += rows;
+        self.gathered.bytes += bytes;
+        if self.gathered.rows >= GATHERED_ROWS_MAX || self.gathered.bytes >= GATHERED_BYTES_MAX {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+        let gathered = &mut self.gathered;
+        flush(self.connection, &mut gathered.metric)?;
+        flush(self.connection, &mut gathered.event)?;
+        flush(self.connection, &mut gathered.usage)?;
+        if gathered.dead.rows() > 0 {
+            appending::append(self.connection, "dead", gathered.dead.take())?;
+        }
+        if !gathered.duplicate_origin.is_empty() {
+            let columns = vec![
+                ("events_epoch", gathered.duplicate_events_epoch.take()),
+                (
+                    "events_seq",
+                    numbers::<UInt64Type>(&mut gathered.duplicate_events_seq),
+                ),
+                ("origin", numbers::<UInt64Type>(&mut gathered.duplicate_origin)),
+                ("epoch", numbers::<UInt16Type>(&mut gathered.duplicate_epoch)),
+            ];
+            appending::append(self.connection, "duplicates", columns)?;
+        }
+        (gathered.rows, gathered.bytes) = (0, 0);
+        Ok(())
+    }
+}
+
+fn flush<T, C: Fill<T>>(connection: &Connection, columns: &mut C) -> anyhow::Result<()> {
+    if columns.rows() == 0 {
+        return Ok(());
+    }
+    appending::append(connection, C::TABLE, columns.take())
+}
+
+/// Adds the rows whose origin is not repeated; says how many. If any is, folds the others here: the partial that
+/// worker rollup makes of the message counts them all.
+fn push<T: Canonical + Noted + Measured, C: Fill<T>>(
+    columns: &mut C,
+    activity: &mut Activity,
+    partial: &mut Partial,
+    rows: &[T],
+    repeated: &Origins,
+    stamp: Stamp,
+) -> usize {
+    let is_new =
+        |row: &&T| repeated.is_empty() || !repeated.contains(row.common().origin.unwrap_or_default());
+    let before = columns.rows();
+    for row in rows.iter().filter(is_new) {
+        columns.push(row, stamp);
+    }
+    activity.note(rows.iter().filter(is_new), stamp.stored);
+    if !repeated.is_empty() {
+        partial.merge(fold(rows.iter().filter(is_new)));
+    }
+    columns.rows() - before
+}
