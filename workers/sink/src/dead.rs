@@ -73,7 +73,7 @@ impl<'a> DeadLetter<'a> {
 }
 
 /// The EVENTS message, by epoch and sequence, that a message was made of.
-pub(crate) fn events_message<'a>(map: &'a dyn Headers) -> Option<(&'a str, u64)> {
+pub(crate) fn events_message(map: &dyn Headers) -> Option<(&str, u64)> {
     let epoch = map
         .get(headers::EVENTS_EPOCH)
         .filter(|epoch| ulid::Ulid::from_string(epoch).is_ok())?;
