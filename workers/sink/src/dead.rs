@@ -79,7 +79,7 @@ fn lines(payload: &[u8]) -> u64 {
 }
 
 /// The EVENTS message, by epoch and sequence, that a message was made of.
-pub(crate) fn events_message<'a>(map: &'a dyn Headers) -> Option<(&'a str, u64)> {
+pub(crate) fn events_message(map: &dyn Headers) -> Option<(&str, u64)> {
     let epoch = map
         .get(headers::EVENTS_EPOCH)
         .filter(|epoch| ulid::Ulid::from_string(epoch).is_ok())?;
