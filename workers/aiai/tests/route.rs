@@ -40,13 +40,13 @@ fn calls_are_priced_and_decisions_are_the_same_on_every_way() {
         (&decision["model"], &decision["estimated_cost_usd"]),
         (&json!("gpt-5-nano"), &json!(0.0003))
     );
-    let (status, body) = post(world.dashboard(), request);
+    let (status, body) = post(&world.dashboard, request);
     assert_eq!(
         (status, serde_json::from_str::<Value>(&body).expect("JSON")),
         (200, decision)
     );
 
-    let (status, body) = post(world.dashboard(), r#"{"tier":"top"}"#);
+    let (status, body) = post(&world.dashboard, r#"{"tier":"top"}"#);
     assert_eq!(status, 400);
     assert!(
         body.contains("there is no tier `top`; use one of small,"),

@@ -91,7 +91,8 @@ pub struct World {
     up: Option<Up>,
     /// Where NATS listens; port 0 until the first start.
     listen: String,
-    dashboard: String,
+    /// `host:port`
+    pub dashboard: String,
     nats_pid: u32,
 }
 
@@ -125,11 +126,6 @@ impl World {
 
     pub fn database(&self) -> PathBuf {
         self.data().join("aiai.duckdb")
-    }
-
-    /// `host:port` of the dashboard.
-    pub fn dashboard(&self) -> &str {
-        &self.dashboard
     }
 
     /// `nats://…`
