@@ -284,11 +284,12 @@ impl World {
         Some(rows(&output.stdout))
     }
 
-    /// What `/api/overview` says.
+    /// What `/api/overview` says, once the sink answers: just after a start it may not yet.
     pub fn overview(&self) -> Value {
-        let (status, body) = http_get(&self.dashboard, "/api/overview");
-        assert_eq!(status, 200, "{body}");
-        serde_json::from_str(&body).expect("JSON")
+        until("an overview", SETTLE_TIMEOUT, || {
+            let (status, body) = http_get(&self.dashboard, "/api/overview");
+            (status == 200).then(|| serde_json::from_str(&body).expect("JSON"))
+        })
     }
 
     /// The ledger, once it knows of so many messages (or more) and none of them is pending.
