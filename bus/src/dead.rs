@@ -96,7 +96,7 @@ pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: Dea
 }
 
 /// Header values are one line of bounded length; a cut falls between characters.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(HEADER_BYTES_MAX));
     for character in text.chars() {
         if line.len() + character.len_utf8() > HEADER_BYTES_MAX {

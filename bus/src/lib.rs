@@ -10,6 +10,7 @@
 mod apply;
 pub mod bucket;
 mod claim;
+mod commit;
 mod connect;
 mod context;
 mod dead;
@@ -30,6 +31,7 @@ pub mod stage;
 pub mod telemetry;
 pub mod testing;
 pub mod topology;
+mod unreadable;
 pub mod writer;
 
 pub use bytes::Bytes;

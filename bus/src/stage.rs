@@ -23,6 +23,7 @@ use crate::flight::{Flight, settle};
 use crate::outbox::Outbox;
 use crate::source::{self, Input, Source};
 use crate::topology::HEADROOM_BYTES;
+use crate::unreadable;
 
 /// A worker that turns each message into others.
 pub trait Stage: Send + Sized + 'static {
@@ -89,6 +90,7 @@ pub async fn run<S: Stage>(config: S::Config, batch: BatchConfig, context: Conte
         context,
     };
     let context = runner.context.clone();
+    tokio::spawn(unreadable::watch(context.clone(), S::input(), S::NAME));
     while let Some(source) = source::persist(&context, || source::open(&context, S::input())).await {
         runner.epoch.clone_from(&source.state.epoch);
         runner.newest = 0;

@@ -10,18 +10,19 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::pull::MessagesError;
 use futures_util::StreamExt;
 use futures_util::stream::SelectAll;
-use schemas::{Rejection, headers};
+use schemas::Rejection;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::commit::{Collecting, Committed, commit, finished};
 use crate::context::{Context, StreamState};
 use crate::dead;
 use crate::delivery::{AckHandle, Delivery};
 use crate::error::chain;
 use crate::flight::{Flight, settle};
-use crate::retry::Policy;
 use crate::source::{self, Input};
 use crate::stage::went_back;
+use crate::unreadable;
 
 /// One delivered message with the input it came from.
 #[derive(Debug)]
@@ -45,6 +46,10 @@ pub trait Writer: Send + 'static {
     /// The stream sequence at which an input continues, from the writer's own checkpoint.
     fn resume(&mut self, input: usize, stream: &StreamState) -> u64;
 
+    /// Every message of an input up to `floor` was acknowledged, or is gone from its stream: none of
+    /// them will be delivered again.
+    fn acknowledged(&mut self, input: usize, epoch: &str, floor: u64);
+
     /// Stores a batch in one transaction. Blocking; runs on its own thread.
     ///
     /// # Errors
@@ -63,6 +68,9 @@ pub struct Unstored {
     /// They wait for a message of another input: delivered again after [`DEFERRED`].
     pub deferred: Vec<usize>,
 }
+
+/// How often the writer hears of the acknowledgement floors.
+const FLOOR_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A deferred message comes again after this time. How many there are at a time is bounded by the durable.
 const DEFERRED: Duration = Duration::from_secs(1);
@@ -115,6 +123,9 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
         newest: Vec::new(),
         flown: 0,
     };
+    for input in W::inputs() {
+        tokio::spawn(unreadable::watch(context.clone(), input, W::NAME));
+    }
     while !context.shutdown().is_cancelled() {
         let mut writer = runner
             .writer
@@ -163,32 +174,6 @@ struct Runner<W> {
     flown: u64,
 }
 
-/// A batch in the making.
-#[derive(Default)]
-struct Collecting {
-    messages: Vec<Received>,
-    rows: u64,
-    bytes: usize,
-}
-
-impl Collecting {
-    fn push(&mut self, received: Received) {
-        let count = received
-            .delivery
-            .header(headers::COUNT)
-            .and_then(|count| count.parse::<u64>().ok());
-        // A claim of whoever wrote the header: no message holds more rows than bytes.
-        let bytes = received.delivery.size_bytes() as u64;
-        self.rows += count.unwrap_or(1).min(bytes);
-        self.bytes += received.delivery.size_bytes();
-        self.messages.push(received);
-    }
-
-    fn is_full(&self, config: &CommitConfig) -> bool {
-        self.rows >= config.rows_max || self.bytes >= config.bytes_max
-    }
-}
-
 impl<W: Writer> Runner<W> {
     /// Works until an input is lost (`Some`) or the process is to end (`None`).
     async fn drive(&mut self, inputs: &mut Inputs) -> anyhow::Result<Option<String>> {
@@ -198,6 +183,7 @@ impl<W: Writer> Runner<W> {
         let mut deadline = Instant::now();
         let mut commit: Option<tokio::task::JoinHandle<Committed<W>>> = None;
         let mut lost = None;
+        let mut floors = tokio::time::interval(FLOOR_INTERVAL);
         while lost.is_none() {
             let full = collecting.is_full(&self.config);
             let some = !collecting.messages.is_empty();
@@ -210,6 +196,7 @@ impl<W: Writer> Runner<W> {
                 () = shutdown.cancelled() => break,
                 done = finished(&mut commit), if commit.is_some() => { commit = None; self.finish(done?).await?; }
                 () = tokio::time::sleep_until(deadline), if some && commit.is_none() => {}
+                _ = floors.tick(), if commit.is_none() => self.pass_floors().await,
                 message = inputs.next(), if !full => match message {
                     Some((input, Ok(message))) => {
                         if !some { deadline = Instant::now() + flush; }
@@ -232,6 +219,16 @@ impl<W: Writer> Runner<W> {
             self.finish(done).await?;
         }
         Ok(lost)
+    }
+
+    /// Tells the writer how far the server has its acknowledgements.
+    async fn pass_floors(&mut self) {
+        for (at, input) in W::inputs().into_iter().enumerate() {
+            let state = self.context.durable_state(input.stream, input.durable).await;
+            if let (Ok(state), Some(writer)) = (state, &mut self.writer) {
+                writer.acknowledged(at, &self.epochs[at], state.ack_floor);
+            }
+        }
     }
 
     /// Takes a message; `false` when its input must be opened again.
@@ -322,63 +319,5 @@ impl<W: Writer> Runner<W> {
         }
         self.writer = Some(writer);
         Ok(())
-    }
-}
-
-async fn finished<W>(
-    commit: &mut Option<tokio::task::JoinHandle<Committed<W>>>,
-) -> anyhow::Result<Committed<W>> {
-    match commit {
-        Some(handle) => Ok(handle.await?),
-        None => std::future::pending().await,
-    }
-}
-
-struct Committed<W> {
-    writer: W,
-    batch: Collecting,
-    /// An error: nothing is acknowledged. Without one the process is to end, and the batch was given up.
-    unstored: Result<Unstored, Option<anyhow::Error>>,
-}
-
-/// Commits, trying again for as long as it takes: the batch stays ours and nothing is lost.
-fn commit<W: Writer>(mut writer: W, batch: Collecting, context: &Context) -> Committed<W> {
-    let mut delays = Policy::REOPEN.delays();
-    loop {
-        match writer.commit(&batch.messages) {
-            Ok(mut unstored) => {
-                context.set_trouble(None);
-                unstored.rejected.sort_by_key(|(at, _)| *at);
-                unstored.deferred.sort_unstable();
-                return Committed {
-                    writer,
-                    batch,
-                    unstored: Ok(unstored),
-                };
-            }
-            Err(CommitFailure::Fatal(error)) => {
-                return Committed {
-                    writer,
-                    batch,
-                    unstored: Err(Some(error)),
-                };
-            }
-            Err(CommitFailure::Retry(error)) => {
-                tracing::error!(
-                    worker = W::NAME,
-                    error = format!("{error:#}"),
-                    "commit failed; trying again"
-                );
-                context.set_trouble(Some(format!("{error:#}")));
-            }
-        }
-        if context.shutdown().is_cancelled() {
-            return Committed {
-                writer,
-                batch,
-                unstored: Err(None),
-            };
-        }
-        std::thread::sleep(delays.next().unwrap_or(Duration::from_secs(5)));
     }
 }

@@ -72,6 +72,8 @@ reasons! {
     RetriesExhausted = "retries_exhausted",
     /// Written by the runtime: the worker panicked.
     WorkerPanicked = "worker_panicked",
+    /// Written by the runtime: headers or a subject that no client can read.
+    UnreadableHeaders = "unreadable_headers",
     /// Written by the sink: a message on EVENTS or DEAD that is not as workers write it.
     MalformedBatch = "malformed_batch",
 }

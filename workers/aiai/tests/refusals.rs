@@ -377,7 +377,7 @@ fn wrong_use_is_told() {
     refused(
         command(&["run", "sinc"]),
         2,
-        &["no worker `sinc`", "sink, ingest, route, node, dashboard"],
+        &["no worker `sinc`", "choose from sink, ingest, "],
     );
     refused(
         command(&["pub", "metrics", "{}"]),
