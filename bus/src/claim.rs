@@ -111,6 +111,7 @@ impl Claim {
         }
         let give_back = async {
             if let Ok(store) = bucket(context).await {
+                // If it fails, the claim lapses by itself.
                 let _ = store.purge(self.key.as_str()).await;
             }
         };

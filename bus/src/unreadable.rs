@@ -28,6 +28,9 @@ const LOOKED_AT_MAX: u64 = 64;
 /// Original headers kept, encoded, in bytes.
 const KEPT_HEADER_BYTES_MAX: usize = 32 * 1024;
 
+/// JetStream's code for a sequence that the stream does not have; a missing stream has another.
+const NO_MESSAGE: u64 = 10_037;
+
 /// A stored message as the API has it.
 #[derive(Debug, Deserialize)]
 struct Raw {
@@ -42,6 +45,14 @@ struct Raw {
 #[derive(Debug, Deserialize)]
 struct Answer {
     message: Option<Raw>,
+    error: Option<Refusal>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    err_code: u64,
+    #[serde(default)]
+    description: String,
 }
 
 /// Watches a durable until the process is to end.
@@ -102,7 +113,11 @@ async fn read(context: &Context, stream: &str, sequence: u64) -> Result<Option<R
         .map_err(|error| Error::jetstream(what(), error))?;
     let answer: Answer =
         serde_json::from_slice(&answer.payload).map_err(|error| Error::jetstream(what(), error))?;
-    Ok(answer.message)
+    match answer.error {
+        // No such message, which is what was asked.
+        Some(refusal) if refusal.err_code != NO_MESSAGE => Err(Error::jetstream(what(), refusal.description)),
+        _ => Ok(answer.message),
+    }
 }
 
 /// What keeps a client from reading it; `None`: nothing.

@@ -46,10 +46,6 @@ pub trait Writer: Send + 'static {
     /// The stream sequence at which an input continues, from the writer's own checkpoint.
     fn resume(&mut self, input: usize, stream: &StreamState) -> u64;
 
-    /// Every message of an input up to `floor` was acknowledged, or is gone from its stream: none of
-    /// them will be delivered again.
-    fn acknowledged(&mut self, input: usize, epoch: &str, floor: u64);
-
     /// Stores a batch in one transaction. Blocking; runs on its own thread.
     ///
     /// # Errors
@@ -68,9 +64,6 @@ pub struct Unstored {
     /// They wait for a message of another input: delivered again after [`DEFERRED`].
     pub deferred: Vec<usize>,
 }
-
-/// How often the writer hears of the acknowledgement floors.
-const FLOOR_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A deferred message comes again after this time. How many there are at a time is bounded by the durable.
 const DEFERRED: Duration = Duration::from_secs(1);
@@ -183,7 +176,6 @@ impl<W: Writer> Runner<W> {
         let mut deadline = Instant::now();
         let mut commit: Option<tokio::task::JoinHandle<Committed<W>>> = None;
         let mut lost = None;
-        let mut floors = tokio::time::interval(FLOOR_INTERVAL);
         while lost.is_none() {
             let full = collecting.is_full(&self.config);
             let some = !collecting.messages.is_empty();
@@ -196,7 +188,6 @@ impl<W: Writer> Runner<W> {
                 () = shutdown.cancelled() => break,
                 done = finished(&mut commit), if commit.is_some() => { commit = None; self.finish(done?).await?; }
                 () = tokio::time::sleep_until(deadline), if some && commit.is_none() => {}
-                _ = floors.tick(), if commit.is_none() => self.pass_floors().await,
                 message = inputs.next(), if !full => match message {
                     Some((input, Ok(message))) => {
                         if !some { deadline = Instant::now() + flush; }
@@ -219,16 +210,6 @@ impl<W: Writer> Runner<W> {
             self.finish(done).await?;
         }
         Ok(lost)
-    }
-
-    /// Tells the writer how far the server has its acknowledgements.
-    async fn pass_floors(&mut self) {
-        for (at, input) in W::inputs().into_iter().enumerate() {
-            let state = self.context.durable_state(input.stream, input.durable).await;
-            if let (Ok(state), Some(writer)) = (state, &mut self.writer) {
-                writer.acknowledged(at, &self.epochs[at], state.ack_floor);
-            }
-        }
     }
 
     /// Takes a message; `false` when its input must be opened again.

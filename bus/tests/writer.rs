@@ -17,7 +17,6 @@ struct Disk {
     /// (epoch, sequence) to payload; a second write of the same key fails the test.
     rows: BTreeMap<(String, u64), String>,
     buried: Vec<u64>,
-    floor: u64,
     refusals_left: u32,
 }
 
@@ -38,11 +37,6 @@ impl Writer for Recorder {
             .filter(|(epoch, _)| *epoch == stream.epoch)
             .map(|(_, sequence)| *sequence);
         known.max().unwrap_or(0) + 1
-    }
-
-    fn acknowledged(&mut self, _: usize, _: &str, floor: u64) {
-        let mut disk = self.0.lock().expect("no panic holds it");
-        disk.floor = disk.floor.max(floor);
     }
 
     fn commit(&mut self, batch: &[Received]) -> Result<Unstored, CommitFailure> {

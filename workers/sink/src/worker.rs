@@ -132,11 +132,6 @@ impl bus::Writer for Writer {
             + 1
     }
 
-    fn acknowledged(&mut self, input: usize, epoch: &str, floor: u64) {
-        // What was taken out of the stream leaves no hole.
-        self.store.begin_at(SOURCES[input], epoch, floor + 1);
-    }
-
     fn commit(&mut self, batch: &[Received]) -> Result<Unstored, CommitFailure> {
         let headers: Vec<_> = batch
             .iter()
