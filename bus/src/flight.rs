@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::dead::Addressed;
 use crate::delivery::{AckHandle, Delivery};
 use crate::error::{Source, chain};
-use crate::outbox::{BATCH_BYTES_MAX, Batch, Single};
+use crate::outbox::{BATCH_BYTES_MAX, Batch, Notice, Single};
 use crate::retry::Policy;
 
 /// A flight of so many messages starts at once.
@@ -27,6 +27,8 @@ struct Outgoing {
     subject: Subject,
     headers: HeaderMap,
     payload: Bytes,
+    /// Whether it counts as published only when a stream has it.
+    stored: bool,
 }
 
 /// Messages to publish and the messages to settle once all of them are stored.
@@ -53,6 +55,7 @@ impl Flight {
             subject: Subject::from_static(batch.subject),
             headers: map,
             payload: Bytes::from(batch.lines),
+            stored: true,
         });
     }
 
@@ -77,6 +80,20 @@ impl Flight {
             subject: Subject::from_static(single.subject),
             headers: map,
             payload: single.payload,
+            stored: true,
+        });
+    }
+
+    /// Adds a message that has its id.
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        let mut map = HeaderMap::new();
+        map.insert(async_nats::header::NATS_MESSAGE_ID, notice.id);
+        self.single_bytes += notice.payload.len();
+        self.outgoing.push(Outgoing {
+            subject: notice.subject.into(),
+            headers: map,
+            payload: notice.payload,
+            stored: notice.stored,
         });
     }
 
@@ -92,6 +109,7 @@ impl Flight {
             subject: letter.subject.into(),
             headers: letter.headers,
             payload: letter.payload,
+            stored: true,
         });
     }
 
@@ -232,9 +250,14 @@ async fn attempt(
         }
     }
     for (at, future) in waiting {
-        if let Err(error) = future.await {
-            open.push(at);
-            failed = Some(error);
+        match future.await {
+            Ok(_) => {}
+            // No stream listens there, and none has to.
+            Err(error) if error.kind() == PublishErrorKind::StreamNotFound && !outgoing[at].stored => {}
+            Err(error) => {
+                open.push(at);
+                failed = Some(error);
+            }
         }
     }
     failed.map_or(Ok(()), Err)

@@ -1,10 +1,10 @@
 //! The bus: the only crate that knows NATS.
 //!
 //! Invariants: a message is acknowledged only after everything made from it is stored
-//! (`stage`, `writer`, `flight` are the only code that acknowledges); every buffer, retry and wait is bounded;
+//! (`stage`, `writer`, `job`, `flight` are the only code that acknowledges); every buffer, retry and wait is bounded;
 //! every request has a timeout. Deliberately absent: at-most-once paths, except live messages nobody must have.
 //!
-//! A worker sees [`Context`] (its connection and name), [`Delivery`] (a message), [`Stage`] or [`Writer`]
+//! A worker sees [`Context`] (its connection and name), [`Delivery`] (a message), [`Stage`], [`Job`] or [`Writer`]
 //! (what it implements) and [`Outbox`] (what it publishes).
 
 mod apply;
@@ -19,10 +19,13 @@ mod error;
 mod find;
 mod flight;
 pub mod heartbeat;
+pub mod job;
+mod live;
 pub mod monitor;
 mod outbox;
 mod plan;
 mod publish;
+mod range;
 mod retry;
 pub mod server;
 mod service;
@@ -44,9 +47,12 @@ pub use connect::{NatsConfig, without_credentials};
 pub use context::{Context, Counters, DurableState, StreamState};
 pub use delivery::{ATTEMPTS_MAX, Delivery, Failure};
 pub use error::{Error, Result, chain};
-pub use outbox::{DeadLetter, Outbox};
+pub use job::{Job, Report};
+pub use live::{Live, LiveMessage};
+pub use outbox::{DeadLetter, Notice, Outbox};
 pub use plan::{Action, Change, Difference, Plan};
 pub use publish::{PendingAck, Stored};
+pub use range::{Newest, Range};
 pub use retry::Policy;
 pub use service::{Endpoint, Handler, PART, PARTS, Request};
 pub use source::Input;

@@ -29,6 +29,19 @@ pub(crate) struct Single {
     pub(crate) payload: Bytes,
 }
 
+/// A message beside the batches, on a subject known only at run time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Where to.
+    pub subject: String,
+    /// The body.
+    pub payload: Bytes,
+    /// Its `Nats-Msg-Id`: the same from every copy of the worker and at every redelivery, so that a stream stores it once.
+    pub id: String,
+    /// Whether a stream must store it. Otherwise it is enough that it was sent: nobody may be there to read it.
+    pub stored: bool,
+}
+
 /// Lines for one subject.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -46,6 +59,7 @@ pub struct Outbox {
     open: Vec<Batch>,
     full: Vec<Batch>,
     single: Option<Single>,
+    notices: Vec<Notice>,
     dead: Vec<DeadLetter>,
     message_bytes_max: usize,
 }
@@ -88,6 +102,11 @@ impl Outbox {
         });
     }
 
+    /// Publishes a message of its own beside everything else.
+    pub fn notify(&mut self, notice: Notice) {
+        self.notices.push(notice);
+    }
+
     /// Adds a dead letter.
     pub fn dead(&mut self, letter: DeadLetter) {
         self.dead.push(letter);
@@ -100,6 +119,7 @@ impl Outbox {
             batch.count = batch.marked_count;
         }
         self.single = None;
+        self.notices.clear();
         self.dead.truncate(dead_from);
     }
 
@@ -113,6 +133,8 @@ impl Outbox {
     /// When the message's own lines exceed what one published message can carry; they are taken back.
     pub(crate) fn seal(&mut self, origin: u64) -> Result<(), Rejection> {
         let single_bytes = self.single.as_ref().map_or(0, |single| single.payload.len());
+        let notice_bytes = self.notices.iter().map(|notice| notice.payload.len());
+        let single_bytes = notice_bytes.max().unwrap_or(0).max(single_bytes);
         if single_bytes > self.message_bytes_max {
             self.roll_back(self.dead.len());
             return Err(too_large(single_bytes, 1, self.message_bytes_max));
@@ -161,6 +183,11 @@ impl Outbox {
     /// The current message's message of its own.
     pub(crate) fn take_single(&mut self) -> Option<Single> {
         self.single.take()
+    }
+
+    /// The current message's notices.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// The dead letters collected from `from` on.

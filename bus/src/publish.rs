@@ -1,6 +1,7 @@
 //! Publishing single messages: acknowledged, pipelined, or live.
 
 use async_nats::jetstream;
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 
@@ -55,6 +56,36 @@ impl Context {
             subject: subject.to_owned(),
             future,
         })
+    }
+
+    /// Publishes one message into a stream, provided that `expected_sequence` is still the stream's newest on this
+    /// subject (0: there is none). `None`: somebody else was faster. Of two who try, one wins: no lease is needed.
+    ///
+    /// # Errors
+    /// [`Error::NotAcknowledged`]: the message may or may not be stored; look at the newest one.
+    pub async fn publish_expecting(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        expected_sequence: u64,
+    ) -> Result<Option<Stored>> {
+        let failed = |error: jetstream::context::PublishError| Error::NotAcknowledged {
+            subject: subject.to_owned(),
+            source: error.into(),
+        };
+        let message = PublishMessage::build()
+            .payload(payload)
+            .expected_last_subject_sequence(expected_sequence);
+        let sent = self.jetstream().send_publish(subject.to_owned(), message).await;
+        match sent.map_err(failed)?.await {
+            Ok(ack) => Ok(Some(Stored {
+                stream: ack.stream,
+                sequence: ack.sequence,
+                duplicate: ack.duplicate,
+            })),
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Publishes without waiting and without a stream: for live messages nobody must have.

@@ -213,6 +213,9 @@ impl<S: Stage> Runner<S> {
                 if let Some(single) = self.outbox.take_single() {
                     self.flight.single(S::NAME, &self.epoch, delivery, single);
                 }
+                for notice in self.outbox.take_notices() {
+                    self.flight.notice(notice);
+                }
                 self.flight.ack(handle);
             }
             Err(Failure::Reject { rejection }) => self.bury(delivery, handle, rejection),
@@ -308,7 +311,7 @@ fn ended() -> MessagesError {
     MessagesError::new(async_nats::jetstream::consumer::pull::MessagesErrorKind::Other)
 }
 
-fn exhausted(attempts: u64, reason: &str) -> Rejection {
+pub(crate) fn exhausted(attempts: u64, reason: &str) -> Rejection {
     Rejection {
         reason: Reason::RetriesExhausted,
         place: "payload".into(),
@@ -317,7 +320,7 @@ fn exhausted(attempts: u64, reason: &str) -> Rejection {
     }
 }
 
-fn panicked(stage: &str) -> Rejection {
+pub(crate) fn panicked(stage: &str) -> Rejection {
     Rejection {
         reason: Reason::WorkerPanicked,
         place: "payload".into(),

@@ -18,6 +18,10 @@ pub const INGEST: &str = "INGEST";
 pub const EVENTS: &str = "EVENTS";
 /// Partial aggregates, one message for each of EVENTS.
 pub const ROLLUP: &str = "ROLLUP";
+/// What rules found: matches for the database, alerts for people and webhooks.
+pub const ALERTS: &str = "ALERTS";
+/// What is to be archived, and which files were written.
+pub const ARCHIVE: &str = "ARCHIVE";
 /// Dead letters.
 pub const DEAD: &str = "DEAD";
 /// The bucket in which workers report that they live.
@@ -26,6 +30,8 @@ pub const WORKERS_BUCKET: &str = "workers";
 pub const COOLING_BUCKET: &str = "cooling";
 /// A heartbeat older than this is forgotten, in seconds.
 const HEARTBEAT_TTL_SECONDS: u64 = 20;
+/// Twice the longest window of a rule: an alert is known as told from the beginning of its window until well after its end.
+const ALERT_DUPLICATE_WINDOW_SECONDS: u64 = 2 * 3600;
 /// The metadata key under which a stream carries its epoch, a ULID.
 pub const EPOCH_KEY: &str = "aiai-epoch";
 
@@ -48,6 +54,10 @@ pub struct StreamsConfig {
     pub rollup_max_megabytes: u32,
     /// DEAD refuses new messages beyond this many megabytes.
     pub dead_max_megabytes: u32,
+    /// ALERTS refuses new messages beyond this many megabytes.
+    pub alerts_max_megabytes: u32,
+    /// ARCHIVE refuses new messages beyond this many megabytes.
+    pub archive_max_megabytes: u32,
     /// A `Nats-Msg-Id` seen again within this time is stored once.
     pub duplicate_window_seconds: u32,
     /// An INGEST message not acknowledged for so long is delivered to another worker.
@@ -62,6 +72,8 @@ impl Default for StreamsConfig {
             events_max_megabytes: 4096,
             rollup_max_megabytes: 1024,
             dead_max_megabytes: 512,
+            alerts_max_megabytes: 256,
+            archive_max_megabytes: 256,
             duplicate_window_seconds: 120,
             ingest_ack_wait_seconds: 5,
         }
@@ -130,6 +142,22 @@ impl Topology {
                     config.dead_max_megabytes,
                     max_payload_bytes,
                 ),
+                told_once(stream(
+                    config,
+                    ALERTS,
+                    "what rules found: matches to be counted, alerts to be told",
+                    &["alerts.>", "matches.>"],
+                    config.alerts_max_megabytes,
+                    max_payload_bytes,
+                )),
+                stream(
+                    config,
+                    ARCHIVE,
+                    "archive jobs, and the files they became",
+                    &["archive.>"],
+                    config.archive_max_megabytes,
+                    max_payload_bytes,
+                ),
             ],
             durables: vec![
                 durable(INGEST, "ingest", "ingest.>", ingest_wait, 50_000),
@@ -138,6 +166,11 @@ impl Topology {
                 durable(ROLLUP, "sink", "rollup.>", sink_wait, 10_000),
                 durable(DEAD, "sink", "dead.>", sink_wait, 100_000),
                 from_now_on(durable(EVENTS, "route", "events.usage", sink_wait, 10_000)),
+                durable(EVENTS, "rules", "events.>", stage_wait, 10_000),
+                durable(ALERTS, "sink", "matches.>", sink_wait, 10_000),
+                durable(ALERTS, "webhook", "alerts.>", stage_wait, 1000),
+                durable(ARCHIVE, "archive", "archive.job", stage_wait, 100),
+                durable(ARCHIVE, "sink", "archive.file", sink_wait, 1000),
             ],
             buckets: vec![
                 bucket(
@@ -185,6 +218,12 @@ fn stream(
         allow_direct: true,
         ..StreamConfig::default()
     }
+}
+
+/// An alert is told once in its window, however many workers see a reason for it: its id says which window.
+fn told_once(mut stream: StreamConfig) -> StreamConfig {
+    stream.duplicate_window = Duration::from_secs(ALERT_DUPLICATE_WINDOW_SECONDS);
+    stream
 }
 
 /// For readers to whom what happened before they existed means nothing.
