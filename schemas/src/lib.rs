@@ -25,6 +25,7 @@ mod usage;
 
 pub mod headers;
 pub mod limits;
+pub mod live;
 pub mod overview;
 pub mod price;
 pub mod problems;

@@ -9,10 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address of the page. Loopback only: there is no authentication yet.
+    /// Address of the pages. Loopback only: there is no authentication yet.
     pub listen: SocketAddr,
-    /// How often the sink is asked while somebody looks, 250 to 60 000 milliseconds.
-    pub refresh_milliseconds: u64,
     /// How many live streams (browser tabs) are served at once, 1 to 1024; further ones get 503.
     pub viewers_max: usize,
 }
@@ -21,7 +19,6 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
-            refresh_milliseconds: 1000,
             viewers_max: 64,
         }
     }
@@ -33,21 +30,13 @@ impl Config {
     /// # Errors
     /// Names the key, its value and what is allowed.
     pub fn validate(&self) -> anyhow::Result<()> {
-        let Self {
-            listen,
-            refresh_milliseconds,
-            viewers_max,
-        } = self;
+        let Self { listen, viewers_max } = self;
         ensure!(
             listen.ip().is_loopback(),
             "dashboard.listen is {listen}, which other machines can reach, and there is no authentication yet: \
              use 127.0.0.1:{port} (config key dashboard.listen or AIAI__DASHBOARD__LISTEN) \
              and reach it from elsewhere through `ssh -L {port}:127.0.0.1:{port} <this host>`",
             port = listen.port(),
-        );
-        ensure!(
-            (250..=60_000).contains(refresh_milliseconds),
-            "dashboard.refresh_milliseconds is {refresh_milliseconds}: use 250 to 60000",
         );
         ensure!(
             (1..=1024).contains(viewers_max),
@@ -72,14 +61,6 @@ mod tests {
         for (text, key) in [
             (r#"{"listen":"0.0.0.0:8000"}"#, "dashboard.listen"),
             (r#"{"listen":"[::]:8000"}"#, "dashboard.listen"),
-            (
-                r#"{"refresh_milliseconds":249}"#,
-                "dashboard.refresh_milliseconds",
-            ),
-            (
-                r#"{"refresh_milliseconds":60001}"#,
-                "dashboard.refresh_milliseconds",
-            ),
             (r#"{"viewers_max":0}"#, "dashboard.viewers_max"),
             (r#"{"viewers_max":1025}"#, "dashboard.viewers_max"),
         ] {
