@@ -214,7 +214,7 @@ fn pages_are_whole_without_javascript() {
     publish_some(&world);
     for (path, selector, part) in [
         ("/", "#ledger", "published"),
-        ("/models?range=24h", "nav", "latency"),
+        ("/models?range=24h", ".choices", "latency"),
         ("/pipeline", "#streams", "EVENTS"),
     ] {
         browser.run(&json!({"do": "open", "url": url(&world, path), "javascript": false}));

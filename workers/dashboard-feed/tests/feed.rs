@@ -32,9 +32,10 @@ impl World {
     }
 
     async fn worker(&self, name: &str) -> Context {
-        let streams = StreamsConfig::default();
-        let connected = Context::connect(&self.server.config(), &streams, name, self.stop.clone());
-        connected.await.unwrap()
+        let (nats, streams) = (self.server.config(), StreamsConfig::default());
+        Context::connect(&nats, &streams, name, self.stop.clone())
+            .await
+            .unwrap()
     }
 
     /// A feed; its instance.
@@ -85,7 +86,9 @@ async fn next(live: &mut Live, what: &str, wanted: impl Fn(&Message) -> bool) ->
             }
         }
     });
-    found.await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    found
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
 async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
@@ -97,7 +100,9 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 }
 
 async fn snapshot(context: &Context) -> Option<Snapshot> {
-    let answer = context.request(live::SNAPSHOT, "dashboard-feed", Bytes::new(), PATIENCE).await;
+    let answer = context
+        .request(live::SNAPSHOT, "dashboard-feed", Bytes::new(), PATIENCE)
+        .await;
     Some(serde_json::from_slice(&answer.ok()?).unwrap())
 }
 
@@ -108,9 +113,11 @@ async fn while_nobody_listens_nobody_is_asked() {
     world.feed().await;
     let looking = world.worker("looking").await;
     let mut live = looking.subscribe(live::ALL).await.unwrap();
-    next(&mut live, "an answer of the sink", |message| {
-        matches!(&message.body, Body::Overview(overview) if overview.sink.value.is_some())
-    })
+    next(
+        &mut live,
+        "an answer of the sink",
+        |message| matches!(&message.body, Body::Overview(overview) if overview.sink.value.is_some()),
+    )
     .await;
     drop(live);
     // It rests once a whole second passes without a question, two refreshes at least.
@@ -142,26 +149,53 @@ async fn without_a_sink_it_says_so_and_shows_the_streams_and_what_passes() {
     .await;
     let event = Bytes::from_static(br#"{"name":"deploy","source":"agent"}"#);
     looking.publish("events.event", event.clone()).await.unwrap();
-    let sample = next(&mut live, "a sample", |message| matches!(message.body, Body::Events(_))).await;
-    let Body::Events(samples) = sample.body else { unreachable!() };
-    assert_eq!((samples[0].name.as_str(), samples[0].source.as_str()), ("deploy", "agent"));
+    let sample = next(&mut live, "a sample", |message| {
+        matches!(message.body, Body::Events(_))
+    })
+    .await;
+    let Body::Events(samples) = sample.body else {
+        unreachable!()
+    };
+    assert_eq!(
+        (samples[0].name.as_str(), samples[0].source.as_str()),
+        ("deploy", "agent")
+    );
 
     looking.publish("dead.ingest.event", event).await.unwrap();
-    next(&mut live, "the dead letter, the backlog and its age, the worker", |message| {
-        let Body::Pipeline(pipeline) = &message.body else { return false };
-        let events = pipeline.streams.iter().find(|stream| stream.name == "EVENTS").unwrap();
-        let sink = events.durables.iter().find(|durable| durable.name == "sink").unwrap();
-        sink.lag_messages == 1
-            && sink.lag_seconds.is_some()
-            && events.per_second.is_some()
-            && pipeline.dead.len() == 1
-            && pipeline.workers.iter().any(|copy| copy.instance == feed)
-    })
+    next(
+        &mut live,
+        "the dead letter, the backlog and its age, the worker",
+        |message| {
+            let Body::Pipeline(pipeline) = &message.body else {
+                return false;
+            };
+            let events = pipeline
+                .streams
+                .iter()
+                .find(|stream| stream.name == "EVENTS")
+                .unwrap();
+            let sink = events
+                .durables
+                .iter()
+                .find(|durable| durable.name == "sink")
+                .unwrap();
+            sink.lag_messages == 1
+                && sink.lag_seconds.is_some()
+                && events.per_second.is_some()
+                && pipeline.dead.len() == 1
+                && pipeline.workers.iter().any(|copy| copy.instance == feed)
+        },
+    )
     .await;
     let alert = Bytes::from_static(br#"{"rule":"r","severity":"critical","key":"k","count":2,"unknown":1}"#);
     looking.publish("alerts.critical.r", alert).await.unwrap();
-    let raised = next(&mut live, "the alert", |message| matches!(message.body, Body::Alerts(_))).await;
-    let Body::Alerts(alerts) = raised.body else { unreachable!() };
+    let raised = next(&mut live, "the alert", |message| {
+        matches!(message.body, Body::Alerts(_))
+    })
+    .await;
+    let Body::Alerts(alerts) = raised.body else {
+        unreachable!()
+    };
     assert_eq!((alerts[0].rule.as_str(), alerts[0].count), ("r", 2));
 }
 
@@ -187,18 +221,21 @@ async fn it_goes_on_after_nats_was_killed() {
     world.feed().await;
     let looking = world.worker("looking").await;
     let mut live = looking.subscribe(live::ALL).await.unwrap();
-    let has_numbers = |message: &Message| {
-        matches!(&message.body, Body::Pipeline(pipeline) if !pipeline.streams.is_empty() && pipeline.problem.is_none())
-    };
+    let has_numbers = |message: &Message| matches!(&message.body, Body::Pipeline(pipeline) if !pipeline.streams.is_empty() && pipeline.problem.is_none());
     let before = next(&mut live, "figures", has_numbers).await;
     world.server.kill_and_restart().await.unwrap();
-    next(&mut live, "figures again", |message| message.sequence > before.sequence && has_numbers(message)).await;
+    next(&mut live, "figures again", |message| {
+        message.sequence > before.sequence && has_numbers(message)
+    })
+    .await;
     next(&mut live, "the sink again", |message| {
         matches!(&message.body, Body::Overview(overview) if overview.sink.problem.is_none() && overview.sink.value.is_some())
     })
     .await;
     until("a snapshot with the worker's heartbeat", async || {
-        snapshot(&looking).await.is_some_and(|snapshot| !snapshot.pipeline.workers.is_empty())
+        snapshot(&looking)
+            .await
+            .is_some_and(|snapshot| !snapshot.pipeline.workers.is_empty())
     })
     .await;
 }

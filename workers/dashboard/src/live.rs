@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     select,
     sync::{OwnedSemaphorePermit, watch},
-    time::{Interval, MissedTickBehavior, interval_at},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -31,6 +31,8 @@ use crate::{page::Page, picture::Picture, regions::Region, server::App};
 
 /// The page recreates its stream when it misses two and a half of these.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Between two updates of a page: what changes meanwhile is told at once.
+const PACE: Duration = Duration::from_millis(250);
 /// Tells a proxy not to collect the stream.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -53,6 +55,7 @@ struct Viewer {
     page: Page,
     pictures: watch::Receiver<Arc<Picture>>,
     sent: Option<Arc<Picture>>,
+    not_before: Instant,
     heartbeat: Interval,
     started_ms: i64,
     shutdown: CancellationToken,
@@ -66,12 +69,13 @@ pub(crate) async fn live(State(app): State<App>, Query(asked): Query<Asked>) -> 
         let problem = "all live streams are taken: close a tab, or raise dashboard.viewers_max\n";
         return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], problem).into_response();
     };
-    let mut heartbeat = interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
+    let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let viewer = Viewer {
         page: asked.page,
         pictures: app.follower.watch(),
         sent: None,
+        not_before: Instant::now(),
         heartbeat,
         started_ms: app.started_ms,
         shutdown: app.shutdown.clone(),
@@ -94,8 +98,9 @@ impl Viewer {
         select! {
             biased;
             () = self.shutdown.cancelled() => None,
-            changed = self.pictures.changed() => {
+            changed = changed_after(self.not_before, &mut self.pictures) => {
                 changed.ok()?;
+                self.not_before = Instant::now() + PACE;
                 let picture = self.pictures.borrow_and_update().clone();
                 self.update(picture)
             }
@@ -117,4 +122,12 @@ impl Viewer {
             .inspect_err(|problem| error!(%problem, "cannot write an update, the stream ends"))
             .ok()
     }
+}
+
+async fn changed_after(
+    moment: Instant,
+    pictures: &mut watch::Receiver<Arc<Picture>>,
+) -> Result<(), watch::error::RecvError> {
+    sleep_until(moment).await;
+    pictures.changed().await
 }

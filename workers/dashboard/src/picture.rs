@@ -29,10 +29,14 @@ pub(crate) struct Known {
     pub(crate) tried_at: Option<Instant>,
     /// The feed's clock when it was last heard.
     pub(crate) feed_ms: i64,
-    heard_at: Option<Instant>,
-    pipeline_heard_at: Option<Instant>,
-    feed: String,
-    sequence: u64,
+    /// When a feed was last heard.
+    pub(crate) heard_at: Option<Instant>,
+    /// When it last said something of streams and workers.
+    pub(crate) pipeline_heard_at: Option<Instant>,
+    /// The feed that is followed.
+    pub(crate) feed: String,
+    /// Its newest message.
+    pub(crate) sequence: u64,
 }
 
 impl Known {

@@ -42,8 +42,10 @@ pub(crate) struct Figures {
     pub(crate) latency_ms_p50: Option<f64>,
     pub(crate) latency_ms_p95: Option<f64>,
     pub(crate) latency_ms_p99: Option<f64>,
+    /// Calls with a price.
     #[serde(skip)]
-    priced: u64,
+    pub(crate) priced: u64,
+    /// The cost in thousand-millionths of a dollar.
     #[serde(skip)]
     pub(crate) cost_nanos: i128,
 }

@@ -123,8 +123,9 @@ fn filters(view: &View) -> impl Iterator<Item = String> {
         .map(|(by, value)| format!(" AND {} = {}", group(by), text(value)))
 }
 
+/// In brackets: `=` binds more tightly than `->>`.
 fn group(by: By) -> String {
-    format!("tags->>'{}'", by.tag())
+    format!("(tags->>'{}')", by.tag())
 }
 
 /// The value that this share of values does not exceed: as `quantile_of` finds it in one distribution.
@@ -169,7 +170,7 @@ mod tests {
             chart(&view, window),
             example(&view, window),
         ] {
-            assert!(sql.contains("tags->>'model' = 'x'' OR ''1''=''1'"), "{sql}");
+            assert!(sql.contains("(tags->>'model') = 'x'' OR ''1''=''1'"), "{sql}");
         }
     }
 }
