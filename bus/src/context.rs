@@ -181,7 +181,7 @@ impl Context {
         &self.inner.streams
     }
 
-    fn topology(&self) -> Topology {
+    pub(crate) fn topology(&self) -> Topology {
         Topology::new(&self.inner.streams, self.max_payload_bytes())
     }
 

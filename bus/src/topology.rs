@@ -24,6 +24,8 @@ pub const ALERTS: &str = "ALERTS";
 pub const ARCHIVE: &str = "ARCHIVE";
 /// Dead letters.
 pub const DEAD: &str = "DEAD";
+/// All streams, in the order in which messages pass them.
+pub const STREAMS: [&str; 6] = [INGEST, EVENTS, ROLLUP, ALERTS, ARCHIVE, DEAD];
 /// The bucket in which workers report that they live.
 pub const WORKERS_BUCKET: &str = "workers";
 /// The bucket in which copies of worker route share which models are cooled down.
