@@ -78,8 +78,7 @@ fn statements(connection: &Connection, sql: &str) -> Result<usize, QueryError> {
     let json: String = serialize
         .query_row([sql], |row| row.get(0))
         .map_err(QueryError::from_duckdb)?;
-    let parsed: Parsed = serde_json::from_str(&json)
-        .map_err(|error| refused(format!("DuckDB's parser answered in an unknown form: {error}")))?;
+    let parsed: Parsed = serde_json::from_str(&json).map_err(|error| unreadable(&json, &error))?;
     if !parsed.error {
         return Ok(parsed.statements.map_or(0, |statements| statements.len()));
     }
@@ -99,6 +98,22 @@ fn statements(connection: &Connection, sql: &str) -> Result<usize, QueryError> {
         kind: QueryErrorKind::Syntax,
         message: format!("{message}{}", place.unwrap_or_default()),
     })
+}
+
+/// DuckDB writes a number past the largest double as what JSON does not have: infinity.
+fn unreadable(json: &str, error: &serde_json::Error) -> QueryError {
+    let at = json
+        .lines()
+        .nth(error.line().saturating_sub(1))
+        .and_then(|line| line.get(error.column() - 1..));
+    if at.is_some_and(|at| at.starts_with("inf") || at.starts_with("-inf")) {
+        return refused(
+            "a number in the query is larger than the largest double, 1.8e308; write a smaller one, or \
+             'Infinity'::DOUBLE"
+                .to_owned(),
+        );
+    }
+    refused(format!("DuckDB's parser answered in an unknown form: {error}"))
 }
 
 fn refused(message: String) -> QueryError {
