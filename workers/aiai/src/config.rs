@@ -113,6 +113,7 @@ pub fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     let config: Config = merged
         .try_deserialize()
         .map_err(|error| anyhow!("configuration: {}", one_line(&error.to_string())))?;
+    config.dashboard.validate()?;
     Ok(Loaded { config, entries })
 }
 

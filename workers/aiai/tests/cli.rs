@@ -43,6 +43,12 @@ const HELP: &[(&str, &[&str])] = &[
     ("help", &["--help"]),
     ("help_up", &["up", "--help"]),
     ("help_run", &["run", "--help"]),
+    ("help_status", &["status", "--help"]),
+    ("help_health", &["health", "--help"]),
+    ("help_ledger", &["ledger", "--help"]),
+    ("help_tap", &["tap", "--help"]),
+    ("help_metrics", &["metrics", "--help"]),
+    ("help_usage", &["usage", "--help"]),
     ("help_topology", &["topology", "--help"]),
     ("help_topology_plan", &["topology", "plan", "--help"]),
     ("help_topology_apply", &["topology", "apply", "--help"]),
@@ -240,6 +246,8 @@ fn queries_that_cannot_be_answered_say_why() {
         ("SELECT nothing FROM metric", 1),
         ("SELECT * FROM '/etc/passwd'", 1),
         ("SELECT 'x'::INT", 1),
+        ("SELECT 1e400", 1),
+        ("SELECT -1e400 AS a", 1),
         ("SET threads = 9", 1),
     ] {
         let output = process::run(world.cli(&["query", sql]));

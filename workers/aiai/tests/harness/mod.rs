@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "no test program uses all of it")]
 
+pub mod fleet;
 pub mod process;
 pub mod rollups;
 pub mod sample;
@@ -89,6 +90,8 @@ struct Up {
 pub struct World {
     folder: TempDir,
     up: Option<Up>,
+    /// `--set` of `aiai up`.
+    settings: Vec<String>,
     /// Where NATS listens; port 0 until the first start.
     listen: String,
     /// `host:port`
@@ -102,6 +105,7 @@ impl World {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             up: None,
+            settings: Vec::new(),
             listen: "127.0.0.1:0".into(),
             dashboard: String::new(),
             nats_pid: 0,
@@ -113,6 +117,12 @@ impl World {
         let mut world = Self::empty();
         world.restart();
         world
+    }
+
+    /// What to set at every further start, as KEY=VALUE.
+    pub fn set(&mut self, settings: &[&str]) {
+        self.settings
+            .extend(settings.iter().map(|&setting| setting.to_owned()));
     }
 
     /// The folder; `data` in it is aiai's.
@@ -144,6 +154,9 @@ impl World {
         command.current_dir(self.folder()).args(["up", "--data", "data"]);
         command.args(["--set", "dashboard.listen=127.0.0.1:0"]);
         command.args(["--set", &format!("nats.listen={}", self.listen)]);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
         command
     }
 
@@ -331,7 +344,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    fn read(value: &Value) -> Self {
+    pub fn read(value: &Value) -> Self {
         let count = |name: &str| value[name].as_u64().expect("a count");
         Self {
             published: count("published"),
