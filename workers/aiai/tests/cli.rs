@@ -100,6 +100,18 @@ fn listings_are_as_they_were() {
 }
 
 #[test]
+fn the_workers_readme_has_every_worker_in_its_table() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"));
+    let readme = readme.expect("workers/README.md");
+    let list = run(&["run", "--list"]).stdout;
+    for worker in list.lines().filter_map(|line| line.split(' ').next()) {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| `{worker}` | ")));
+        let cells = row.map(|row| row.matches('|').count());
+        assert_eq!(cells, Some(7), "a row of six cells for worker {worker}");
+    }
+}
+
+#[test]
 fn secrets_in_urls_are_not_shown() {
     let output = run(&[
         "config",
