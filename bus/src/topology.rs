@@ -60,8 +60,8 @@ pub struct StreamsConfig {
     pub archive_max_megabytes: u32,
     /// A `Nats-Msg-Id` seen again within this time is stored once.
     pub duplicate_window_seconds: u32,
-    /// An INGEST message not acknowledged for so long is delivered to another worker.
-    pub ingest_ack_wait_seconds: u32,
+    /// A message that ingest, rollup or rules holds without acknowledging it for so long is delivered again.
+    pub ack_wait_seconds: u32,
 }
 
 impl Default for StreamsConfig {
@@ -75,7 +75,7 @@ impl Default for StreamsConfig {
             alerts_max_megabytes: 256,
             archive_max_megabytes: 256,
             duplicate_window_seconds: 120,
-            ingest_ack_wait_seconds: 5,
+            ack_wait_seconds: 5,
         }
     }
 }
@@ -105,9 +105,9 @@ impl Topology {
     #[must_use]
     pub fn new(config: &StreamsConfig, max_payload_bytes: usize) -> Self {
         let ingest_message_bytes = MESSAGE_BYTES_MAX.min(max_payload_bytes.saturating_sub(HEADROOM_BYTES));
-        let ingest_wait = Duration::from_secs(config.ingest_ack_wait_seconds.into());
+        let stage_wait = Duration::from_secs(config.ack_wait_seconds.into());
         let sink_wait = Duration::from_secs(60);
-        let stage_wait = Duration::from_secs(30);
+        let job_wait = Duration::from_secs(30);
         Self {
             streams: vec![
                 stream(
@@ -160,7 +160,7 @@ impl Topology {
                 ),
             ],
             durables: vec![
-                durable(INGEST, "ingest", "ingest.>", ingest_wait, 50_000),
+                durable(INGEST, "ingest", "ingest.>", stage_wait, 50_000),
                 durable(EVENTS, "sink", "events.>", sink_wait, 10_000),
                 durable(EVENTS, "rollup", "events.>", stage_wait, 10_000),
                 durable(ROLLUP, "sink", "rollup.>", sink_wait, 10_000),
@@ -168,8 +168,8 @@ impl Topology {
                 from_now_on(durable(EVENTS, "route", "events.usage", sink_wait, 10_000)),
                 durable(EVENTS, "rules", "events.>", stage_wait, 10_000),
                 durable(ALERTS, "sink", "matches.>", sink_wait, 10_000),
-                durable(ALERTS, "webhook", "alerts.>", stage_wait, 1000),
-                durable(ARCHIVE, "archive", "archive.job", stage_wait, 100),
+                durable(ALERTS, "webhook", "alerts.>", job_wait, 1000),
+                durable(ARCHIVE, "archive", "archive.job", job_wait, 100),
                 durable(ARCHIVE, "sink", "archive.file", sink_wait, 1000),
             ],
             buckets: vec![
