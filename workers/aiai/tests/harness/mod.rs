@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "no test program uses all of it")]
 
+pub mod http;
 pub mod process;
 pub mod rollups;
 pub mod sample;
@@ -94,6 +95,8 @@ pub struct World {
     /// `host:port`
     pub dashboard: String,
     nats_pid: u32,
+    /// More settings, `section.key=value`, from the next start on.
+    pub settings: Vec<String>,
 }
 
 impl World {
@@ -105,6 +108,7 @@ impl World {
             listen: "127.0.0.1:0".into(),
             dashboard: String::new(),
             nats_pid: 0,
+            settings: Vec::new(),
         }
     }
 
@@ -144,6 +148,9 @@ impl World {
         command.current_dir(self.folder()).args(["up", "--data", "data"]);
         command.args(["--set", "dashboard.listen=127.0.0.1:0"]);
         command.args(["--set", &format!("nats.listen={}", self.listen)]);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
         command
     }
 
