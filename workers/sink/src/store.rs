@@ -104,10 +104,24 @@ impl Store {
     /// [`Store::checkpoint`] at once, is kept with the next commit.
     pub fn begin_at(&mut self, source: Source, stream_epoch: &str, first_sequence: u64) {
         if first_sequence > 1 && self.checkpoint(source, stream_epoch) < first_sequence - 1 {
-            let removed = 1..=first_sequence - 1;
-            self.progress.process(source, stream_epoch, removed.clone());
-            self.settled.push((source, stream_epoch.to_owned(), removed));
+            self.give_up(source, stream_epoch, 1..=first_sequence - 1);
         }
+    }
+
+    /// Notes that these messages were removed from their stream. Counts as [`Store::begin_at`] does.
+    pub fn give_up(&mut self, source: Source, stream_epoch: &str, sequences: RangeInclusive<u64>) {
+        self.progress.process(source, stream_epoch, sequences.clone());
+        self.settled.push((source, stream_epoch.to_owned(), sequences));
+    }
+
+    /// The lowest sequence of a stream that was not processed although a later one was.
+    pub fn hole(&self, source: Source, stream_epoch: &str) -> Option<u64> {
+        let processed = self.progress.processed(source, stream_epoch)?;
+        let next = processed.contiguous() + 1;
+        let settled = self.settled.iter().any(|(of, epoch, sequences)| {
+            (*of, epoch.as_str()) == (source, stream_epoch) && sequences.contains(&next)
+        });
+        (processed.last()? > next && !settled).then_some(next)
     }
 
     /// Folds and forgets aggregates and alerts as far as it is time to.

@@ -1,6 +1,7 @@
 //! The worker: the database core on the bus.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -260,6 +261,14 @@ impl bus::Writer for Writer {
             &received.epoch,
             received.delivery.sequence(),
         );
+    }
+
+    fn hole(&self, input: usize, epoch: &str) -> Option<u64> {
+        self.store.hole(SOURCES[input], epoch)
+    }
+
+    fn gone(&mut self, input: usize, epoch: &str, sequences: RangeInclusive<u64>) {
+        self.store.give_up(SOURCES[input], epoch, sequences);
     }
 }
 
