@@ -349,10 +349,11 @@ pub enum RouteCommand {
   aiai route decide '{\"task_complexity\":\"simple\"}'
   aiai route decide '{\"tier\":\"strong\",\"tokens_in\":300000,\"needs\":[\"vision\"]}'")]
     Decide(Decide),
-    /// Check the price table and the list of models; prints every problem with its place
+    /// Check the price table, the list of models and the rules; prints every problem with its place
     #[command(before_help = "Examples:
   aiai route check
-  aiai route check --set route.models_file=my-models.toml")]
+  aiai route check --set route.models_file=my-models.toml
+  aiai route check --set route.rules_file=my-rules.toml")]
     Check,
 }
 

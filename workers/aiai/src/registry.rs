@@ -1,6 +1,7 @@
 //! Every worker, in one list. A new one is one line here.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bus::Context;
 use futures_util::future::BoxFuture;
@@ -48,7 +49,7 @@ pub const WORKERS: &[Worker] = &[
     },
     Worker {
         name: "route",
-        about: "answers route.decide: which model to call",
+        about: "answers route.decide; applies rules: EVENTS to ALERTS, webhooks",
         prepare: route,
     },
     Worker {
@@ -101,10 +102,20 @@ fn sink(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
 }
 
 fn route(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
-    let (models, prices) = (tables::models(config), tables::prices(config));
+    let (models, prices, rules) = (
+        tables::models(config),
+        tables::prices(config),
+        tables::rules(config),
+    );
+    let webhook_retry = Duration::from_millis(config.route.webhook_retry_milliseconds.into());
     Box::pin(async move {
-        let (models, prices) = (models?, prices?);
-        Ok(ready(move |context| route::run(models, prices, context)))
+        let tables = route::Tables {
+            models: models?,
+            prices: prices?,
+            rules: rules?,
+            webhook_retry,
+        };
+        Ok(ready(move |context| route::run(tables, context)))
     })
 }
 

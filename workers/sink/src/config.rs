@@ -28,6 +28,8 @@ pub struct Config {
     pub query: QueryConfig,
     /// Aggregates.
     pub rollup: RollupConfig,
+    /// Alerts.
+    pub alert: AlertConfig,
     /// What is removed from the streams once it is durable here.
     pub trim: TrimConfig,
 }
@@ -41,6 +43,7 @@ impl Default for Config {
             commit: CommitConfig::default(),
             query: QueryConfig::default(),
             rollup: RollupConfig::default(),
+            alert: AlertConfig::default(),
             trim: TrimConfig::default(),
         }
     }
@@ -109,6 +112,20 @@ impl Default for RollupConfig {
             keep_1h_days: 90,
             keep_1d_days: 365,
         }
+    }
+}
+
+/// Alerts: how long.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertConfig {
+    /// Days for which alerts are kept.
+    pub keep_days: u32,
+}
+
+impl Default for AlertConfig {
+    fn default() -> Self {
+        Self { keep_days: 90 }
     }
 }
 

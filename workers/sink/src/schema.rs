@@ -3,8 +3,10 @@
 use anyhow::{Context, bail};
 use duckdb::{Connection, OptionalExt};
 
+use crate::alerts;
+
 /// Version of the tables below. Raise it, and add a migration, when one of them changes.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// A column: name, DuckDB type, comment.
 type Column = (&'static str, &'static str, &'static str);
@@ -175,6 +177,35 @@ const ROLLUP: &[Column] = &[
     ),
 ];
 
+const ALERT_MATCH: &[Column] = &[
+    ("rule", "VARCHAR", "the rule that matched"),
+    ("severity", "VARCHAR", "info, warning or critical"),
+    (
+        "key",
+        "VARCHAR",
+        "what the rule tells apart; __other__: keys past the limit",
+    ),
+    ("tenant", "VARCHAR", "whose events"),
+    ("window_start", "TIMESTAMP", "start of the window, UTC"),
+    ("window_seconds", "UINTEGER", "width of the window"),
+    ("count", "UBIGINT", "events that matched"),
+    ("first_ts", "TIMESTAMP", "when the first of them happened, UTC"),
+    ("last_ts", "TIMESTAMP", "when the last of them happened, UTC"),
+    ("message", "VARCHAR", "the rule's message about the first"),
+    ("sample", "JSON", "the first, unless it is large"),
+    ("stored", "TIMESTAMP", "when NATS stored what was found, UTC"),
+    (
+        "events_epoch",
+        "VARCHAR",
+        "ULID of the epoch of EVENTS; null: folded, or of no event",
+    ),
+    (
+        "events_seq",
+        "UBIGINT",
+        "sequence in EVENTS of the message that held them",
+    ),
+];
+
 const TABLES: &[Table] = &[
     Table {
         name: "metric",
@@ -195,6 +226,11 @@ const TABLES: &[Table] = &[
         name: "rollup",
         comment: "aggregates as they came: ask the views rollup_1m, rollup_1h and rollup_1d, which merge them",
         columns: &[ROLLUP],
+    },
+    Table {
+        name: "alert_match",
+        comment: "what rules found, as it came: ask the view alert, which merges it",
+        columns: &[ALERT_MATCH],
     },
     Table {
         name: "dead",
@@ -249,7 +285,7 @@ const TABLES: &[Table] = &[
             (
                 "stream",
                 "VARCHAR",
-                "EVENTS, ROLLUP or DEAD; EVENTS/rollup: which of EVENTS are in rollup",
+                "EVENTS, ROLLUP, ALERTS or DEAD; EVENTS/rollup: which of EVENTS are in rollup; EVENTS/refused: which are dead",
             ),
             ("epoch", "VARCHAR", "ULID of that stream's epoch"),
             (
@@ -277,7 +313,7 @@ pub(crate) fn prepare(connection: &Connection) -> anyhow::Result<()> {
             "the database has schema version {newer}, this aiai knows {VERSION}: \
              run the newer aiai that wrote it, or point data at another folder"
         ),
-        // Version 1 had no rollup; its other tables are the same.
+        // Version 1 had no rollup, version 2 no alert_match; their other tables are the same.
         Some(_) | None => create(connection).context("could not create the tables"),
     }
 }
@@ -329,6 +365,7 @@ fn create(connection: &Connection) -> anyhow::Result<()> {
     }
     sql.push_str("CREATE TABLE IF NOT EXISTS aiai_meta(key VARCHAR, value VARCHAR);");
     sql.push_str(&rollup_views());
+    sql.push_str(&alert_view());
     sql.push_str("DELETE FROM aiai_meta WHERE key = 'schema_version';");
     sql.push_str(&format!(
         "INSERT INTO aiai_meta VALUES ('schema_version', '{VERSION}'); COMMIT;"
@@ -374,6 +411,12 @@ fn rollup_views() -> String {
         ));
     }
     sql
+}
+
+/// The view that merges what rules found.
+fn alert_view() -> String {
+    let rows = alerts::merged("true");
+    format!("CREATE OR REPLACE VIEW alert AS SELECT * EXCLUDE (stored) FROM ({rows});")
 }
 
 /// A text as an SQL literal.

@@ -1,8 +1,9 @@
 //! Trimming: the streams forget what is durable here, and nothing else.
 //!
 //! INGEST goes as soon as every message up to a sequence is stored or dead in the database.
-//! EVENTS, ROLLUP and DEAD stay `retain_hours` longer, unless they fill up; EVENTS until the aggregates made of it
-//! are published, too. The sink alone does this.
+//! EVENTS, ROLLUP, ALERTS and DEAD stay `retain_hours` longer, unless they fill up; EVENTS until the aggregates made
+//! of it are published, ALERTS until its webhooks are called, too. Rules that lag further behind than that miss
+//! events: an alert a day late is none. The sink alone does this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub(crate) async fn run(config: TrimConfig, monitor: Arc<Monitor>, limits: Limit
 pub(crate) struct Limits {
     pub(crate) events_bytes: u64,
     pub(crate) rollup_bytes: u64,
+    pub(crate) alerts_bytes: u64,
     pub(crate) dead_bytes: u64,
 }
 
@@ -64,6 +66,7 @@ async fn round(
     for (name, source, limit) in [
         (topology::EVENTS, Source::Events, limits.events_bytes),
         (topology::ROLLUP, Source::Rollup, limits.rollup_bytes),
+        (topology::ALERTS, Source::Alerts, limits.alerts_bytes),
         (topology::DEAD, Source::Dead, limits.dead_bytes),
     ] {
         let state = context.stream_state(name).await?;
@@ -72,11 +75,13 @@ async fn round(
         }
         let epoch = state.epoch.clone();
         let checkpoint = blocking(monitor, move |monitor| monitor.checkpoint(source, &epoch)).await?;
-        let durable = if source == Source::Events {
-            let rolled_up = context.durable_state(topology::EVENTS, "rollup").await?.ack_floor;
-            checkpoint.min(rolled_up)
-        } else {
-            checkpoint
+        let durable = match source {
+            Source::Events => {
+                let rolled_up = context.durable_state(topology::EVENTS, "rollup").await?.ack_floor;
+                checkpoint.min(rolled_up)
+            }
+            Source::Alerts => checkpoint.min(called(context, &state).await?),
+            _ => checkpoint,
         };
         let full = state.bytes > limit / 100 * u64::from(config.full_percent);
         let old = if full {
@@ -87,6 +92,18 @@ async fn round(
         trim(context, name, &state, old.min(durable + 1)).await?;
     }
     Ok(())
+}
+
+/// Up to where webhooks were called. Their durable reads alerts only: where none waits, what follows the last one
+/// holds none.
+async fn called(context: &Context, state: &StreamState) -> anyhow::Result<u64> {
+    let durable = context.durable_state(topology::ALERTS, "webhook").await?;
+    let idle = durable.pending == 0 && durable.ack_pending == 0;
+    Ok(if idle {
+        state.last_sequence
+    } else {
+        durable.ack_floor
+    })
 }
 
 /// A full stream loses its older half, as far as that is durable.

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "no test program uses all of it")]
 
 pub mod fleet;
+pub mod http;
 pub mod process;
 pub mod publisher;
 pub mod rollups;
@@ -119,6 +120,8 @@ pub struct World {
     /// `host:port`
     pub dashboard: String,
     nats_pid: u32,
+    /// More settings, `section.key=value`, from the next start on.
+    pub settings: Vec<String>,
 }
 
 impl World {
@@ -131,6 +134,7 @@ impl World {
             listen: "127.0.0.1:0".into(),
             dashboard: String::new(),
             nats_pid: 0,
+            settings: Vec::new(),
         }
     }
 
