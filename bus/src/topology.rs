@@ -170,7 +170,7 @@ impl Topology {
                 durable(ALERTS, "sink", "matches.>", sink_wait, 10_000),
                 durable(ALERTS, "webhook", "alerts.>", stage_wait, 1000),
                 durable(ARCHIVE, "archive", "archive.job", stage_wait, 100),
-                durable(ARCHIVE, "sink", "archive.file", sink_wait, 1000),
+                durable(ARCHIVE, "sink", "archive.>", sink_wait, 1000),
             ],
             buckets: vec![
                 bucket(

@@ -23,6 +23,7 @@ mod text;
 mod time;
 mod usage;
 
+pub mod archive;
 pub mod headers;
 pub mod limits;
 pub mod overview;

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use anyhow::Context;
 use duckdb::Connection;
 use duckdb::arrow::datatypes::{TimestampMicrosecondType, UInt16Type, UInt32Type, UInt64Type};
+use schemas::archive::{self, Job};
 use schemas::{Origins, Time, headers};
 
 use crate::appending::{BytesColumn, Columns, NumberColumn, TextColumn, numbers};
@@ -16,6 +17,8 @@ use crate::{Headers, StoredMessage};
 
 /// The stage whose work the sink does itself where it gave up.
 const ROLLUP_STAGE: &str = "rollup";
+/// The stage that writes files.
+const ARCHIVE_STAGE: &str = "archive";
 
 /// A dead letter, read from its headers.
 pub(crate) struct DeadLetter<'a> {
@@ -42,7 +45,7 @@ impl<'a> DeadLetter<'a> {
         let derived = header(headers::SUBJECT).is_some_and(|subject| subject.starts_with("rollup."));
         let origins = match origin {
             // Its events are accounted for elsewhere: only what was made of them is dead.
-            _ if derived || stage == ROLLUP_STAGE => Origins::default(),
+            _ if derived || stage == ROLLUP_STAGE || stage == ARCHIVE_STAGE => Origins::default(),
             Some(origin) => Origins::from_iter([origin]),
             // A whole batch: no more origins than it has lines, whatever its header claims.
             None => header(headers::ORIGINS)
@@ -66,6 +69,14 @@ impl<'a> DeadLetter<'a> {
             return None;
         }
         events_message(self.message.headers)
+    }
+
+    /// The archive job that was given up.
+    pub(crate) fn given_up_job(&self) -> Option<Job> {
+        let is_job = self.message.headers.get(headers::SUBJECT) == Some(archive::JOB_SUBJECT);
+        (self.stage == ARCHIVE_STAGE && is_job)
+            .then(|| Job::read(self.message.payload).ok())
+            .flatten()
     }
 
     /// What its repeats would share; none if it does not say which message it is about.

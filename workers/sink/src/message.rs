@@ -15,8 +15,16 @@ pub enum Source {
     Rollup,
     /// Dead letters: the stream DEAD.
     Dead,
+    /// Archive jobs and the files they became: the stream ARCHIVE.
+    Archive,
     /// No stream of its own: those messages of EVENTS whose aggregates are in the table `rollup`, or never will be.
     Merged,
+    /// No stream of its own: those messages of EVENTS that were archived, or never will be.
+    Archived,
+    /// No stream of its own: those messages of EVENTS that became dead letters; no row of them was stored.
+    Refused,
+    /// No stream of its own: those messages of EVENTS that this database never saw, because the stream had lost them.
+    Unseen,
 }
 
 impl Source {
@@ -26,15 +34,27 @@ impl Source {
             Source::Events => "EVENTS",
             Source::Rollup => "ROLLUP",
             Source::Dead => "DEAD",
+            Source::Archive => "ARCHIVE",
             Source::Merged => "EVENTS/rollup",
+            Source::Archived => "EVENTS/archive",
+            Source::Refused => "EVENTS/refused",
+            Source::Unseen => "EVENTS/unseen",
         }
     }
 
     /// The stream with exactly this name.
     pub fn parse(name: &str) -> Option<Source> {
-        [Source::Events, Source::Rollup, Source::Dead, Source::Merged]
-            .into_iter()
-            .find(|source| source.as_str() == name)
+        let all = [
+            Source::Events,
+            Source::Rollup,
+            Source::Dead,
+            Source::Archive,
+            Source::Merged,
+            Source::Archived,
+            Source::Refused,
+            Source::Unseen,
+        ];
+        all.into_iter().find(|source| source.as_str() == name)
     }
 }
 
@@ -76,7 +96,7 @@ pub struct StoredMessage<'a> {
     pub stored: Time,
 }
 
-/// An EVENTS or ROLLUP message that cannot be stored, for the caller to dead-letter.
+/// A message, not a dead letter, that cannot be stored, for the caller to dead-letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Its position in the batch.

@@ -26,6 +26,8 @@ pub struct Store {
     rollups: Rollups,
     /// The last commit failed and `progress` could not be loaded again yet.
     stale: bool,
+    /// ULID of the epoch that EVENTS has now.
+    events_epoch: Option<String>,
     /// Sequences to be noted as processed with the next commit that succeeds.
     settled: Vec<(Source, String, RangeInclusive<u64>)>,
 }
@@ -48,6 +50,7 @@ impl Store {
             progress,
             rollups,
             stale: false,
+            events_epoch: None,
             settled: Vec::new(),
         })
     }
@@ -89,10 +92,17 @@ impl Store {
         self.settled
             .push((source, stream_epoch.to_owned(), sequence..=sequence));
         if source == Source::Events {
-            // None of its rows is here, so its aggregates must not be either.
-            self.settled
-                .push((Source::Merged, stream_epoch.to_owned(), sequence..=sequence));
+            // None of its rows is here, so its aggregates must not be either, nor its rows in a file.
+            for source in [Source::Merged, Source::Refused] {
+                self.settled
+                    .push((source, stream_epoch.to_owned(), sequence..=sequence));
+            }
         }
+    }
+
+    /// Notes which epoch EVENTS has now: of others nothing more will come.
+    pub fn events_begin(&mut self, epoch: &str) {
+        self.events_epoch = Some(epoch.to_owned());
     }
 
     /// Notes where a stream begins: what lies before was removed from it and will never be delivered. Counts in
@@ -100,8 +110,17 @@ impl Store {
     pub fn begin_at(&mut self, source: Source, stream_epoch: &str, first_sequence: u64) {
         if first_sequence > 1 && self.checkpoint(source, stream_epoch) < first_sequence - 1 {
             let removed = 1..=first_sequence - 1;
-            self.progress.process(source, stream_epoch, removed.clone());
-            self.settled.push((source, stream_epoch.to_owned(), removed));
+            let mut notes = vec![(source, removed.clone())];
+            if source == Source::Events {
+                let unseen = self.progress.absent(source, stream_epoch, removed.clone());
+                notes.extend(unseen.into_iter().map(|range| (Source::Unseen, range)));
+                // Nobody can archive them any more.
+                notes.push((Source::Archived, removed));
+            }
+            for (source, range) in notes {
+                self.progress.process(source, stream_epoch, range.clone());
+                self.settled.push((source, stream_epoch.to_owned(), range));
+            }
         }
     }
 
@@ -176,6 +195,7 @@ impl Store {
         let mut writing = Writing {
             connection: &self.connection,
             progress: &mut self.progress,
+            events_epoch: self.events_epoch.as_deref(),
             gathered: Gathered::default(),
             outcome: Outcome::default(),
         };
@@ -189,6 +209,9 @@ impl Store {
         // These may wait for events, so they come after them.
         for (index, message) in of(Source::Rollup) {
             writing.partial(index, message);
+        }
+        for (index, message) in of(Source::Archive) {
+            writing.archive(index, message)?;
         }
         writing.dead_letters(batch)?;
         writing.flush()?;

@@ -9,28 +9,31 @@ use schemas::{Reason, Rejection, Time};
 
 use crate::config::{Config, DATABASE_FILE, RollupConfig};
 use crate::trim::now_microseconds;
-use crate::{Headers, Monitor, Source, Store, StoredMessage, answers, trim};
+use crate::{Headers, Keeper, Monitor, Source, Store, StoredMessage, answers, keeping, trim};
 
 /// The sink with its database open.
 pub struct Sink {
     config: Config,
     store: Store,
     monitor: Arc<Monitor>,
+    keeper: Keeper,
 }
 
 /// In the order of [`Writer::inputs`](bus::Writer::inputs).
-const SOURCES: [Source; 3] = [Source::Events, Source::Rollup, Source::Dead];
+const SOURCES: [Source; 4] = [Source::Events, Source::Rollup, Source::Dead, Source::Archive];
 
 impl Sink {
-    /// Opens the database in the data folder. Blocking.
+    /// Opens the database in the data folder, and shares the archive's folder with worker archive. Blocking.
     ///
     /// # Errors
     /// When the folder cannot be written or the file is in use, broken or too new.
-    pub fn open(config: &Config, data: &Path) -> anyhow::Result<Self> {
-        let store = Store::open(&data.join(DATABASE_FILE), &config.settings(data))?;
+    pub fn open(config: &Config, data: &Path, archive: &Path) -> anyhow::Result<Self> {
+        let store = Store::open(&data.join(DATABASE_FILE), &config.settings(archive))?;
         let monitor = Monitor::open(&store, Time(now_microseconds()))?;
+        let keeper = Keeper::open(&store, archive)?;
         Ok(Self {
             config: config.clone(),
+            keeper,
             store,
             monitor: Arc::new(monitor),
         })
@@ -45,6 +48,7 @@ impl Sink {
             config,
             store,
             monitor,
+            keeper,
         } = self;
         // Two databases on one durable would each get a part of the data.
         let claim = context.claim("sink", &store.id()?).await?;
@@ -71,8 +75,12 @@ impl Sink {
             trimming.await;
             Ok(())
         };
+        let keeping = async {
+            keeping::run(config.retain.clone(), keeper, context.clone()).await;
+            Ok(())
+        };
         let holding = async { claim.hold(&context).await.map_err(anyhow::Error::from) };
-        tokio::try_join!(writing, serving, trimming, holding).map(|_| ())
+        tokio::try_join!(writing, serving, trimming, keeping, holding).map(|_| ())
     }
 }
 
@@ -83,6 +91,7 @@ fn limits(context: &Context) -> trim::Limits {
         events_bytes: bytes(streams.events_max_megabytes),
         rollup_bytes: bytes(streams.rollup_max_megabytes),
         dead_bytes: bytes(streams.dead_max_megabytes),
+        archive_bytes: bytes(streams.archive_max_megabytes),
     }
 }
 
@@ -96,14 +105,22 @@ impl bus::Writer for Writer {
     const NAME: &'static str = "sink";
 
     fn inputs() -> Vec<Input> {
-        [topology::EVENTS, topology::ROLLUP, topology::DEAD]
-            .map(|stream| Input::new(stream, Self::NAME))
-            .into()
+        [
+            topology::EVENTS,
+            topology::ROLLUP,
+            topology::DEAD,
+            topology::ARCHIVE,
+        ]
+        .map(|stream| Input::new(stream, Self::NAME))
+        .into()
     }
 
     fn resume(&mut self, input: usize, stream: &StreamState) -> u64 {
         let source = SOURCES[input];
         let checkpoint = self.store.checkpoint(source, &stream.epoch);
+        if source == Source::Events {
+            self.store.events_begin(&stream.epoch);
+        }
         if checkpoint > stream.last_sequence {
             tracing::error!(
                 worker = "sink",
@@ -171,6 +188,7 @@ impl bus::Writer for Writer {
         let rejected = outcome.rejected.into_iter().map(|rejected| {
             let fix = match SOURCES[batch[rejected.index].input] {
                 Source::Rollup => "only worker rollup writes to rollup.>: find out who published it",
+                Source::Archive => "only worker archive writes to archive.>: find out who published it",
                 _ => "only worker ingest writes to events.>: find out who published it",
             };
             let rejection = Rejection::new(Reason::MalformedBatch, "payload", rejected.reason, fix);

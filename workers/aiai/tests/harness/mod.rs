@@ -94,6 +94,8 @@ pub struct World {
     /// `host:port`
     pub dashboard: String,
     nats_pid: u32,
+    /// Keys and values of the configuration, as `key=value`.
+    pub settings: Vec<&'static str>,
 }
 
 impl World {
@@ -105,7 +107,16 @@ impl World {
             listen: "127.0.0.1:0".into(),
             dashboard: String::new(),
             nats_pid: 0,
+            settings: Vec::new(),
         }
+    }
+
+    /// `aiai up` in a new folder with settings of its own, ready.
+    pub fn start_with(settings: &[&'static str]) -> Self {
+        let mut world = Self::empty();
+        world.settings = settings.to_vec();
+        world.restart();
+        world
     }
 
     /// `aiai up` in a new folder, ready.
@@ -144,6 +155,9 @@ impl World {
         command.current_dir(self.folder()).args(["up", "--data", "data"]);
         command.args(["--set", "dashboard.listen=127.0.0.1:0"]);
         command.args(["--set", &format!("nats.listen={}", self.listen)]);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
         command
     }
 
