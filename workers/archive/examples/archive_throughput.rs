@@ -67,34 +67,41 @@ fn message(at: u64) -> (&'static str, Vec<u8>) {
     let is_usage = at % 4 == 3;
     for index in 0..BATCH {
         let origin = at * BATCH + index + 1;
-        let time =
-            Time(1_795_170_000_000_000 + (origin as i64) * 900 + ((origin * 7919) % 100) as i64 * 1000);
+        let random = |of: u64, below: u64| mixed(origin * 8 + of) % below;
+        let time = Time(1_795_170_000_000_000 + (origin as i64) * 900 + random(0, 100_000) as i64);
         let head = format!(
             "{{\"o\":{origin},\"i\":0,\"tenant\":\"default\",\"timestamp\":\"{time}\",\"source\":\"agent-{}\"",
-            origin % 40
+            random(1, 40)
         );
         let own = if is_usage {
             format!(
                 "\"model\":\"model-{}\",\"provider\":\"p\",\"tokens_in\":{},\"tokens_out\":{},\"cost_usd\":0.{:09},\
                  \"cost_source\":\"provider\",\"latency_ms\":{}.25,\"status\":\"ok\"",
-                origin % 5,
-                origin % 9000,
-                origin % 700,
-                (origin * 7919) % 100_000_000,
-                origin % 3000
+                random(2, 5),
+                random(3, 9000),
+                random(4, 700),
+                random(5, 100_000_000),
+                random(6, 3000)
             )
         } else {
             format!(
                 "\"name\":\"queue.depth.{}\",\"value\":{}.5,\"metric_type\":\"gauge\",\"tags\":{{\"region\":\"eu-{}\",\
                  \"pod\":\"p{}\"}}",
-                origin % 30,
-                (origin * 31) % 1000,
-                origin % 3,
-                origin % 200
+                random(2, 30),
+                random(3, 1_000_000_000),
+                random(4, 3),
+                random(5, 200)
             )
         };
         lines.push_str(&format!("{head},{own},\"v\":1}}\n"));
     }
     let subject = if is_usage { "events.usage" } else { "events.metric" };
     (subject, lines.into_bytes())
+}
+
+/// Looks random, and is the same every time.
+fn mixed(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

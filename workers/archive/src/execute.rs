@@ -145,7 +145,7 @@ impl bus::Job for Executor {
     }
 
     async fn run(&self, delivery: &Delivery) -> Result<Report, bus::Failure> {
-        let job = Job::read(delivery.payload()).map_err(|problem| rejected(problem))?;
+        let job = Job::read(delivery.payload()).map_err(rejected)?;
         let mut delays = Policy::REOPEN.delays();
         let mut said = String::new();
         loop {

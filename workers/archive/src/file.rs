@@ -139,13 +139,10 @@ fn remove_left_over(target: &Path) {
 }
 
 fn remove(path: &Path) {
+    let file = path.display();
     match fs::remove_file(path) {
-        Ok(()) => {
-            tracing::info!(worker = "archive", file = %path.display(), "removed a file left half written")
-        }
-        Err(error) => {
-            tracing::warn!(worker = "archive", file = %path.display(), %error, "a file left half written cannot be removed");
-        }
+        Ok(()) => tracing::info!(worker = "archive", %file, "removed what was left half written"),
+        Err(error) => tracing::warn!(worker = "archive", %file, %error, "what was left half written stays"),
     }
 }
 

@@ -59,7 +59,7 @@ async fn round(config: &Config, context: &Context, lost_until: &mut u64) -> anyh
     for _ in 0..JOBS_PER_ROUND {
         let newest = context.newest(topology::ARCHIVE, JOB_SUBJECT).await?;
         let job = match &newest {
-            Some(newest) => Some(Job::read(&newest.payload).map_err(unreadable)?),
+            Some(newest) => Some(Job::read(&newest.payload).map_err(|problem| unreadable(&problem))?),
             None => None,
         };
         let known = Known {
@@ -93,7 +93,7 @@ async fn round(config: &Config, context: &Context, lost_until: &mut u64) -> anyh
     Ok(())
 }
 
-fn unreadable(problem: String) -> anyhow::Error {
+fn unreadable(problem: &str) -> anyhow::Error {
     anyhow!(
         "the newest message on {JOB_SUBJECT} is not a job ({problem}): find out who published it, then delete it from \
          ARCHIVE"

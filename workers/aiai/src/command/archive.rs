@@ -1,6 +1,6 @@
 //! `aiai archive list` and `verify`: the files of the archive.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ struct Checked {
     is_good: bool,
 }
 
-fn check(folder: &PathBuf, listed: &[archive::Listed]) -> Checked {
+fn check(folder: &Path, listed: &[archive::Listed]) -> Checked {
     let broken = listed.iter().filter_map(|file| archive::verify(folder, file));
     let problems: Vec<archive::Problem> = broken.chain(archive::unlisted(folder, listed)).collect();
     let mut text = String::new();
