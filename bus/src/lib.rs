@@ -19,6 +19,7 @@ mod error;
 mod find;
 mod flight;
 pub mod heartbeat;
+mod hole;
 pub mod job;
 mod live;
 pub mod monitor;

@@ -108,13 +108,19 @@ impl Executor {
     async fn files(&self, job: &Job, stored: Stored) -> Result<Vec<File>, Hindrance> {
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         let (folder, writing_job) = (self.folder.clone(), job.clone());
+        let mut missing = job.last - job.first + 1 - stored.refused.len();
+        let refused = stored.refused.clone();
         let writing = tokio::task::spawn_blocking(move || write(&writing_job, &stored, receiver, &folder));
         let mut range = self.context.range(topology::EVENTS, job.first, job.last).await?;
-        let mut read = 0;
         loop {
             let message = range.next().await?;
             let is_end = message.is_none();
-            read += u64::from(!is_end);
+            if message
+                .as_ref()
+                .is_some_and(|message| !refused.contains(message.sequence()))
+            {
+                missing = missing.saturating_sub(1);
+            }
             // Nobody takes it once the writing has failed.
             if sender.send(message).await.is_err() || is_end {
                 break;
@@ -128,7 +134,7 @@ impl Executor {
         };
         match written {
             Ok(files) => {
-                say_missing(job, read);
+                say_missing(job, missing);
                 Ok(files)
             }
             Err(Failure::Disk(trouble)) => Err(trouble.into()),
@@ -240,8 +246,7 @@ fn write(
     Ok(files)
 }
 
-fn say_missing(job: &Job, read: u64) {
-    let missing = (job.last - job.first + 1).saturating_sub(read);
+fn say_missing(job: &Job, missing: u64) {
     if missing > 0 {
         tracing::error!(
             worker = "archive",

@@ -110,18 +110,39 @@ impl Store {
     pub fn begin_at(&mut self, source: Source, stream_epoch: &str, first_sequence: u64) {
         if first_sequence > 1 && self.checkpoint(source, stream_epoch) < first_sequence - 1 {
             let removed = 1..=first_sequence - 1;
-            let mut notes = vec![(source, removed.clone())];
             if source == Source::Events {
-                let unseen = self.progress.absent(source, stream_epoch, removed.clone());
-                notes.extend(unseen.into_iter().map(|range| (Source::Unseen, range)));
+                for unseen in self.progress.absent(source, stream_epoch, removed.clone()) {
+                    self.note(Source::Unseen, stream_epoch, unseen);
+                }
                 // Nobody can archive them any more.
-                notes.push((Source::Archived, removed));
+                self.note(Source::Archived, stream_epoch, removed.clone());
             }
-            for (source, range) in notes {
-                self.progress.process(source, stream_epoch, range.clone());
-                self.settled.push((source, stream_epoch.to_owned(), range));
-            }
+            self.note(source, stream_epoch, removed);
         }
+    }
+
+    /// Notes that these messages were removed from their stream. Counts as [`Store::begin_at`] does.
+    pub fn give_up(&mut self, source: Source, stream_epoch: &str, sequences: RangeInclusive<u64>) {
+        if source == Source::Events {
+            self.note(Source::Refused, stream_epoch, sequences.clone());
+        }
+        self.note(source, stream_epoch, sequences);
+    }
+
+    /// Counts at once, is kept with the next commit.
+    fn note(&mut self, source: Source, stream_epoch: &str, sequences: RangeInclusive<u64>) {
+        self.progress.process(source, stream_epoch, sequences.clone());
+        self.settled.push((source, stream_epoch.to_owned(), sequences));
+    }
+
+    /// The lowest sequence of a stream that was not processed although a later one was.
+    pub fn hole(&self, source: Source, stream_epoch: &str) -> Option<u64> {
+        let processed = self.progress.processed(source, stream_epoch)?;
+        let next = processed.contiguous() + 1;
+        let settled = self.settled.iter().any(|(of, epoch, sequences)| {
+            (*of, epoch.as_str()) == (source, stream_epoch) && sequences.contains(&next)
+        });
+        (processed.last()? > next && !settled).then_some(next)
     }
 
     /// Folds and forgets aggregates as far as it is time to.

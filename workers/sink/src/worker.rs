@@ -1,5 +1,6 @@
 //! The worker: the database core on the bus.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -206,6 +207,14 @@ impl bus::Writer for Writer {
             &received.epoch,
             received.delivery.sequence(),
         );
+    }
+
+    fn hole(&self, input: usize, epoch: &str) -> Option<u64> {
+        self.store.hole(SOURCES[input], epoch)
+    }
+
+    fn gone(&mut self, input: usize, epoch: &str, sequences: RangeInclusive<u64>) {
+        self.store.give_up(SOURCES[input], epoch, sequences);
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "no test program uses all of it")]
 
 pub mod process;
+pub mod publisher;
 pub mod rollups;
 pub mod sample;
 pub mod wire;
@@ -83,6 +84,27 @@ pub fn nats_server() -> PathBuf {
 struct Up {
     child: Child,
     lines: mpsc::Receiver<String>,
+}
+
+/// One more process with workers.
+pub struct Extra {
+    child: Child,
+}
+
+impl Extra {
+    /// Sends the signal and waits for the end.
+    pub fn end(&mut self, signal: Signal) -> Option<i32> {
+        send(self.child.id(), signal);
+        let ended = || self.child.try_wait().expect("a status");
+        until("the end of aiai run", STOP_TIMEOUT * 3, ended).code()
+    }
+}
+
+impl Drop for Extra {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// A folder of its own with an `aiai up` on it.
@@ -275,6 +297,23 @@ impl World {
         command.current_dir(self.folder()).args(arguments);
         command.args(["--nats-url", &self.url()]);
         command
+    }
+
+    /// Another process with some of the workers on this server; killed when dropped.
+    pub fn also_run(&self, workers: &[&str]) -> Extra {
+        let mut command = self.cli(&["run"]);
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder().join("extra.log"));
+        command
+            .args(workers)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.expect("a log file"));
+        Extra {
+            child: command.spawn().expect("aiai run starts"),
+        }
     }
 
     /// Rows of one SELECT, through `aiai query`.
