@@ -59,7 +59,7 @@ fn a_database_of_an_older_version_keeps_its_rows_and_archives_from_here_on() {
         assert_eq!(rows(&store, is_version), [json!({"value": "3"})]);
         let old = "SELECT name, value, events_seq, events_epoch FROM metric_all";
         let first = json!({"name": "old", "value": 1.5, "events_seq": null, "events_epoch": null});
-        assert_eq!(rows(&store, old), [first.clone()]);
+        assert_eq!(rows(&store, old), std::slice::from_ref(&first));
         assert_eq!(store.checkpoint(Source::Events, EVENTS_EPOCH), 2);
         let monitor = Monitor::open(&store, schemas::Time(NOON)).unwrap();
         assert_eq!(
