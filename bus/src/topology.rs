@@ -184,7 +184,7 @@ fn durables(config: &StreamsConfig) -> Vec<Durable> {
         durable(ALERTS, "sink", ">", sink_wait, 10_000),
         durable(ALERTS, "webhook", "alerts.>", job_wait, 1000),
         durable(ARCHIVE, "archive", "archive.job", job_wait, 100),
-        durable(ARCHIVE, "sink", "archive.file", sink_wait, 1000),
+        durable(ARCHIVE, "sink", "archive.>", sink_wait, 1000),
     ]
 }
 

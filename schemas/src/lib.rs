@@ -24,6 +24,7 @@ mod time;
 mod usage;
 
 pub mod alert;
+pub mod archive;
 pub mod headers;
 pub mod limits;
 pub mod overview;

@@ -139,6 +139,16 @@ pub enum Command {
         #[command(subcommand)]
         command: RouteCommand,
     },
+    /// The archive's Parquet files
+    #[command(before_help = "Examples:
+  aiai archive list
+  aiai archive list -o csv > files.csv
+  aiai archive verify                                every file against the manifest, byte by byte")]
+    Archive {
+        /// What to do.
+        #[command(subcommand)]
+        command: ArchiveCommand,
+    },
     /// What is configured
     #[command(before_help = "Examples:
   aiai config show
@@ -363,6 +373,29 @@ pub struct Decide {
     /// task_complexity or tier, and optionally tokens_in, tokens_out, needs
     #[arg(value_name = "JSON")]
     pub json: String,
+}
+
+/// `aiai archive …`
+#[derive(Debug, Subcommand)]
+pub enum ArchiveCommand {
+    /// List the files: kind, day, rows, size, and whether their rows are in the table, too
+    #[command(before_help = "Examples:
+  aiai archive list
+  aiai archive list -o json")]
+    List(ArchiveList),
+    /// Check size, SHA-256 and rows of every file; names what is wrong with its fix, and files it does not know
+    #[command(before_help = "Examples:
+  aiai archive verify
+  aiai archive verify --data /var/lib/aiai           where worker archive writes")]
+    Verify,
+}
+
+/// `aiai archive list`
+#[derive(Debug, Args)]
+pub struct ArchiveList {
+    /// How to print [default: table on a terminal, ndjson otherwise]
+    #[arg(short, long)]
+    pub output: Option<Format>,
 }
 
 /// `aiai config …`

@@ -37,6 +37,8 @@ pub struct Config {
     pub prices: tables::PricesConfig,
     /// Worker rollup.
     pub rollup: rollup::Config,
+    /// Worker archive.
+    pub archive: archive::Config,
     /// Worker sink.
     pub sink: sink::Config,
     /// Worker route.
@@ -45,6 +47,13 @@ pub struct Config {
     pub node: node::Config,
     /// Worker dashboard.
     pub dashboard: dashboard::Config,
+}
+
+impl Config {
+    /// Where worker archive writes files, and the sink reads them.
+    pub fn archive_folder(&self) -> PathBuf {
+        self.archive.folder_in(&self.data)
+    }
 }
 
 /// The configuration with where each value came from.
@@ -250,6 +259,7 @@ mod tests {
             "ingest": ingest::Config::default(),
             "prices": tables::PricesConfig::default(),
             "rollup": rollup::Config::default(),
+            "archive": archive::Config::default(),
             "sink": sink::Config::default(),
             "route": tables::RouteConfig::default(),
             "node": node::Config::default(),

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, ConfigCommand, RouteCommand, TopologyCommand};
+use crate::cli::{ArchiveCommand, Cli, Command, ConfigCommand, RouteCommand, TopologyCommand};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -73,6 +73,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Route {
             command: RouteCommand::Check,
         } => command::route::check(&config),
+        Command::Archive {
+            command: ArchiveCommand::List(options),
+        } => command::archive::list(&config, &options).await,
+        Command::Archive {
+            command: ArchiveCommand::Verify,
+        } => command::archive::verify(&config).await,
         Command::Config { .. } => Ok(ExitCode::SUCCESS),
     }
 }

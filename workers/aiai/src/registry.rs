@@ -48,6 +48,11 @@ pub const WORKERS: &[Worker] = &[
         prepare: rollup,
     },
     Worker {
+        name: "archive",
+        about: "writes events to Parquet files: EVENTS to the archive folder",
+        prepare: archive,
+    },
+    Worker {
         name: "route",
         about: "answers route.decide; applies rules: EVENTS to ALERTS, webhooks",
         prepare: route,
@@ -94,10 +99,20 @@ fn rollup(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
 }
 
 fn sink(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
-    let (settings, data) = (config.sink.clone(), config.data.clone());
+    let (settings, data, archive) = (config.sink.clone(), config.data.clone(), config.archive_folder());
     Box::pin(async move {
-        let sink = tokio::task::spawn_blocking(move || sink::Sink::open(&settings, &data)).await??;
+        let open = move || sink::Sink::open(&settings, &data, &archive);
+        let sink = tokio::task::spawn_blocking(open).await??;
         Ok(ready(move |context| sink.run(context)))
+    })
+}
+
+fn archive(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let (settings, folder) = (config.archive.clone(), config.archive_folder());
+    Box::pin(async move {
+        Ok(ready(move |context| async move {
+            archive::run(settings, &folder, context).await
+        }))
     })
 }
 

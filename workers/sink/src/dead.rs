@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use anyhow::Context;
 use duckdb::Connection;
 use duckdb::arrow::datatypes::{TimestampMicrosecondType, UInt16Type, UInt32Type, UInt64Type};
+use schemas::archive::{self, Job};
 use schemas::{Origins, Time, headers};
 
 use crate::appending::{BytesColumn, Columns, NumberColumn, TextColumn, numbers};
@@ -16,8 +17,10 @@ use crate::{Headers, StoredMessage};
 
 /// The stage whose work the sink does itself where it gave up.
 const ROLLUP_STAGE: &str = "rollup";
+/// The stage that writes files.
+const ARCHIVE_STAGE: &str = "archive";
 /// Stages that read what is accounted for elsewhere: what they give up on is stored, or a dead letter already.
-const BEHIND_EVENTS: &[&str] = &[ROLLUP_STAGE, "route", "rules", "webhook", "archive"];
+const BEHIND_EVENTS: &[&str] = &[ROLLUP_STAGE, "route", "rules", "webhook", ARCHIVE_STAGE];
 /// Subjects of what was made of events.
 const MADE_OF_EVENTS: &[&str] = &["rollup.", "matches.", "alerts.", "archive."];
 
@@ -73,6 +76,14 @@ impl<'a> DeadLetter<'a> {
             return None;
         }
         events_message(self.message.headers)
+    }
+
+    /// The archive job that was given up.
+    pub(crate) fn given_up_job(&self) -> Option<Job> {
+        let is_job = self.message.headers.get(headers::SUBJECT) == Some(archive::JOB_SUBJECT);
+        (self.stage == ARCHIVE_STAGE && is_job)
+            .then(|| Job::read(self.message.payload).ok())
+            .flatten()
     }
 
     /// What its repeats would share; none if it does not say which message it is about.

@@ -18,10 +18,16 @@ pub enum Source {
     Alerts,
     /// Dead letters: the stream DEAD.
     Dead,
+    /// Archive jobs and the files they became: the stream ARCHIVE.
+    Archive,
     /// No stream of its own: those messages of EVENTS whose aggregates are in the table `rollup`, or never will be.
     Merged,
-    /// No stream of its own: those messages of EVENTS of which no row was stored, as they became dead letters.
+    /// No stream of its own: those messages of EVENTS that were archived, or never will be.
+    Archived,
+    /// No stream of its own: those messages of EVENTS that became dead letters; no row of them was stored.
     Refused,
+    /// No stream of its own: those messages of EVENTS that this database never saw, because the stream had lost them.
+    Unseen,
 }
 
 impl Source {
@@ -32,8 +38,11 @@ impl Source {
             Source::Rollup => "ROLLUP",
             Source::Alerts => "ALERTS",
             Source::Dead => "DEAD",
+            Source::Archive => "ARCHIVE",
             Source::Merged => "EVENTS/rollup",
+            Source::Archived => "EVENTS/archive",
             Source::Refused => "EVENTS/refused",
+            Source::Unseen => "EVENTS/unseen",
         }
     }
 
@@ -44,8 +53,11 @@ impl Source {
             Source::Rollup,
             Source::Alerts,
             Source::Dead,
+            Source::Archive,
             Source::Merged,
+            Source::Archived,
             Source::Refused,
+            Source::Unseen,
         ];
         all.into_iter().find(|source| source.as_str() == name)
     }
@@ -89,7 +101,7 @@ pub struct StoredMessage<'a> {
     pub stored: Time,
 }
 
-/// An EVENTS, ROLLUP or ALERTS message that cannot be stored, for the caller to dead-letter.
+/// A message, not a dead letter, that cannot be stored, for the caller to dead-letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Its position in the batch.

@@ -20,7 +20,7 @@ use schemas::rollup::{
 use crate::alerts::about_series;
 use crate::appending::{self, MapColumn, NumberColumn, TextColumn, numbers};
 use crate::config::RollupConfig;
-use crate::schema::rollup_merged;
+use crate::rollup_views::rollup_merged;
 use crate::series::SeriesLimit;
 
 /// Buckets folded in one round at most.

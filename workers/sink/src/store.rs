@@ -28,6 +28,8 @@ pub struct Store {
     alerts: Upkeep,
     /// The last commit failed and `progress` could not be loaded again yet.
     stale: bool,
+    /// ULID of the epoch that EVENTS has now.
+    events_epoch: Option<String>,
     /// Sequences to be noted as processed with the next commit that succeeds.
     settled: Vec<(Source, String, RangeInclusive<u64>)>,
 }
@@ -51,6 +53,7 @@ impl Store {
             rollups,
             alerts: Upkeep::default(),
             stale: false,
+            events_epoch: None,
             settled: Vec::new(),
         })
     }
@@ -92,24 +95,45 @@ impl Store {
         self.settled
             .push((source, stream_epoch.to_owned(), sequence..=sequence));
         if source == Source::Events {
-            // None of its rows is here, so its aggregates must not be either.
-            for derived in [Source::Merged, Source::Refused] {
+            // None of its rows is here, so its aggregates must not be either, nor its rows in a file.
+            for source in [Source::Merged, Source::Refused] {
                 self.settled
-                    .push((derived, stream_epoch.to_owned(), sequence..=sequence));
+                    .push((source, stream_epoch.to_owned(), sequence..=sequence));
             }
         }
+    }
+
+    /// Notes which epoch EVENTS has now: of others nothing more will come.
+    pub fn events_begin(&mut self, epoch: &str) {
+        self.events_epoch = Some(epoch.to_owned());
     }
 
     /// Notes where a stream begins: what lies before was removed from it and will never be delivered. Counts in
     /// [`Store::checkpoint`] at once, is kept with the next commit.
     pub fn begin_at(&mut self, source: Source, stream_epoch: &str, first_sequence: u64) {
         if first_sequence > 1 && self.checkpoint(source, stream_epoch) < first_sequence - 1 {
-            self.give_up(source, stream_epoch, 1..=first_sequence - 1);
+            let removed = 1..=first_sequence - 1;
+            if source == Source::Events {
+                for unseen in self.progress.absent(source, stream_epoch, removed.clone()) {
+                    self.note(Source::Unseen, stream_epoch, unseen);
+                }
+                // Nobody can archive them any more.
+                self.note(Source::Archived, stream_epoch, removed.clone());
+            }
+            self.note(source, stream_epoch, removed);
         }
     }
 
     /// Notes that these messages were removed from their stream. Counts as [`Store::begin_at`] does.
     pub fn give_up(&mut self, source: Source, stream_epoch: &str, sequences: RangeInclusive<u64>) {
+        if source == Source::Events {
+            self.note(Source::Refused, stream_epoch, sequences.clone());
+        }
+        self.note(source, stream_epoch, sequences);
+    }
+
+    /// Counts at once, is kept with the next commit.
+    fn note(&mut self, source: Source, stream_epoch: &str, sequences: RangeInclusive<u64>) {
         self.progress.process(source, stream_epoch, sequences.clone());
         self.settled.push((source, stream_epoch.to_owned(), sequences));
     }
@@ -196,6 +220,7 @@ impl Store {
         let mut writing = Writing {
             connection: &self.connection,
             progress: &mut self.progress,
+            events_epoch: self.events_epoch.as_deref(),
             gathered: Gathered::default(),
             outcome: Outcome::default(),
         };
@@ -212,6 +237,9 @@ impl Store {
         }
         for (index, message) in of(Source::Alerts) {
             writing.matches(index, message)?;
+        }
+        for (index, message) in of(Source::Archive) {
+            writing.archive(index, message)?;
         }
         writing.dead_letters(batch)?;
         writing.flush()?;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{AlertConfig, Config, DATABASE_FILE, RollupConfig};
 use crate::trim::now_microseconds;
-use crate::{Headers, Monitor, Source, Store, StoredMessage, answers, trim};
+use crate::{Headers, Keeper, Monitor, Source, Store, StoredMessage, answers, keeping, trim};
 
 /// Alerts of the sink's own on their way, and as many remembered as told.
 const ALERTS_MAX: usize = 1024;
@@ -23,21 +23,30 @@ pub struct Sink {
     config: Config,
     store: Store,
     monitor: Arc<Monitor>,
+    keeper: Keeper,
 }
 
 /// In the order of [`Writer::inputs`](bus::Writer::inputs).
-const SOURCES: [Source; 4] = [Source::Events, Source::Rollup, Source::Alerts, Source::Dead];
+const SOURCES: [Source; 5] = [
+    Source::Events,
+    Source::Rollup,
+    Source::Alerts,
+    Source::Dead,
+    Source::Archive,
+];
 
 impl Sink {
-    /// Opens the database in the data folder. Blocking.
+    /// Opens the database in the data folder, and shares the archive's folder with worker archive. Blocking.
     ///
     /// # Errors
     /// When the folder cannot be written or the file is in use, broken or too new.
-    pub fn open(config: &Config, data: &Path) -> anyhow::Result<Self> {
-        let store = Store::open(&data.join(DATABASE_FILE), &config.settings(data))?;
+    pub fn open(config: &Config, data: &Path, archive: &Path) -> anyhow::Result<Self> {
+        let store = Store::open(&data.join(DATABASE_FILE), &config.settings(archive))?;
         let monitor = Monitor::open(&store, Time(now_microseconds()))?;
+        let keeper = Keeper::open(&store, archive)?;
         Ok(Self {
             config: config.clone(),
+            keeper,
             store,
             monitor: Arc::new(monitor),
         })
@@ -52,6 +61,7 @@ impl Sink {
             config,
             store,
             monitor,
+            keeper,
         } = self;
         // Two databases on one durable would each get a part of the data.
         let claim = context.claim("sink", &store.id()?).await?;
@@ -85,8 +95,12 @@ impl Sink {
             tell(told, &context).await;
             Ok(())
         };
+        let keeping = async {
+            keeping::run(config.retain.clone(), keeper, context.clone()).await;
+            Ok(())
+        };
         let holding = async { claim.hold(&context).await.map_err(anyhow::Error::from) };
-        tokio::try_join!(writing, serving, trimming, telling, holding).map(|_| ())
+        tokio::try_join!(writing, serving, trimming, telling, keeping, holding).map(|_| ())
     }
 }
 
@@ -141,6 +155,7 @@ fn limits(context: &Context) -> trim::Limits {
         rollup_bytes: bytes(streams.rollup_max_megabytes),
         alerts_bytes: bytes(streams.alerts_max_megabytes),
         dead_bytes: bytes(streams.dead_max_megabytes),
+        archive_bytes: bytes(streams.archive_max_megabytes),
     }
 }
 
@@ -161,6 +176,7 @@ impl bus::Writer for Writer {
             topology::ROLLUP,
             topology::ALERTS,
             topology::DEAD,
+            topology::ARCHIVE,
         ]
         .map(|stream| Input::new(stream, Self::NAME))
         .into()
@@ -169,6 +185,9 @@ impl bus::Writer for Writer {
     fn resume(&mut self, input: usize, stream: &StreamState) -> u64 {
         let source = SOURCES[input];
         let checkpoint = self.store.checkpoint(source, &stream.epoch);
+        if source == Source::Events {
+            self.store.events_begin(&stream.epoch);
+        }
         if checkpoint > stream.last_sequence {
             tracing::error!(
                 worker = "sink",
@@ -244,6 +263,7 @@ impl bus::Writer for Writer {
             let fix = match SOURCES[batch[rejected.index].input] {
                 Source::Alerts => "only worker route writes to matches.>: find out who published it",
                 Source::Rollup => "only worker rollup writes to rollup.>: find out who published it",
+                Source::Archive => "only worker archive writes to archive.>: find out who published it",
                 _ => "only worker ingest writes to events.>: find out who published it",
             };
             let rejection = Rejection::new(Reason::MalformedBatch, "payload", rejected.reason, fix);

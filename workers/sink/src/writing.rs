@@ -44,13 +44,15 @@ pub(crate) struct Gathered {
 pub(crate) struct Writing<'s> {
     pub(crate) connection: &'s Connection,
     pub(crate) progress: &'s mut Progress,
+    /// ULID of the epoch that EVENTS has now, if it is known.
+    pub(crate) events_epoch: Option<&'s str>,
     pub(crate) gathered: Gathered,
     pub(crate) outcome: Outcome,
 }
 
 impl Writing<'_> {
     /// Whether the message is new; notes it as processed from here on.
-    fn begin(&mut self, message: &StoredMessage<'_>) -> bool {
+    pub(crate) fn begin(&mut self, message: &StoredMessage<'_>) -> bool {
         let (source, epoch, sequence) = (message.source, message.stream_epoch, message.sequence);
         if self.progress.is_processed(source, epoch, sequence) {
             self.outcome.skipped += 1;
@@ -72,6 +74,9 @@ impl Writing<'_> {
                     continue;
                 }
                 self.make_partial(message, epoch, sequence);
+            }
+            if let Some(job) = letter.given_up_job() {
+                self.given_up(&job);
             }
             self.processed(message);
             letters.push((message, letter));
@@ -111,11 +116,15 @@ impl Writing<'_> {
             return Ok(());
         }
         let decoded = decode(message).and_then(|events| {
+            let events_epoch = self.progress.events_epoch(message.stream_epoch, message.stored);
             let epoch = self.progress.epoch(events.epoch, message.stored);
-            let epoch = epoch.ok_or("the database knows 65535 epochs of INGEST; it takes no more")?;
-            Ok((events, epoch))
+            let epochs = epoch.zip(events_epoch);
+            Ok((
+                events,
+                epochs.ok_or("the database knows 65535 epochs of streams; it takes no more")?,
+            ))
         });
-        let (events, epoch) = match decoded {
+        let (events, (epoch, events_epoch)) = match decoded {
             Ok(decoded) => decoded,
             Err(reason) => {
                 self.outcome.rejected.push(Rejected { index, reason });
@@ -127,6 +136,8 @@ impl Writing<'_> {
         let stamp = Stamp {
             epoch: epoch.id,
             stored: message.stored.0,
+            events_seq: message.sequence,
+            events_epoch,
         };
         self.processed(message);
         self.duplicates(message, &repeated, stamp.epoch);
@@ -243,7 +254,7 @@ impl Writing<'_> {
         self.progress.process(Source::Merged, epoch, sequence..=sequence);
     }
 
-    fn processed(&mut self, message: &StoredMessage<'_>) {
+    pub(crate) fn processed(&mut self, message: &StoredMessage<'_>) {
         let sequence = message.sequence;
         self.progress
             .process(message.source, message.stream_epoch, sequence..=sequence);

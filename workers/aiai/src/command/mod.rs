@@ -1,5 +1,6 @@
 //! Commands that are not long-running processes; one file each.
 
+pub mod archive;
 pub mod config;
 pub mod health;
 pub mod ledger;

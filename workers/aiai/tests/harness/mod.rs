@@ -113,15 +113,13 @@ impl Drop for Extra {
 pub struct World {
     folder: TempDir,
     up: Option<Up>,
-    /// `--set` of `aiai up`.
-    settings: Vec<String>,
+    /// `--set` of `aiai up` at every further start, as `section.key=value`.
+    pub settings: Vec<String>,
     /// Where NATS listens; port 0 until the first start.
     listen: String,
     /// `host:port`
     pub dashboard: String,
     nats_pid: u32,
-    /// More settings, `section.key=value`, from the next start on.
-    pub settings: Vec<String>,
 }
 
 impl World {
@@ -134,8 +132,15 @@ impl World {
             listen: "127.0.0.1:0".into(),
             dashboard: String::new(),
             nats_pid: 0,
-            settings: Vec::new(),
         }
+    }
+
+    /// `aiai up` in a new folder with settings of its own, ready.
+    pub fn start_with(settings: &[&str]) -> Self {
+        let mut world = Self::empty();
+        world.set(settings);
+        world.restart();
+        world
     }
 
     /// `aiai up` in a new folder, ready.
