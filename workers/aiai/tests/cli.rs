@@ -105,7 +105,9 @@ fn the_workers_readme_has_every_worker_in_its_table() {
     let readme = readme.expect("workers/README.md");
     let list = run(&["run", "--list"]).stdout;
     for worker in list.lines().filter_map(|line| line.split(' ').next()) {
-        let row = readme.lines().find(|line| line.starts_with(&format!("| `{worker}` | ")));
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{worker}` | ")));
         let cells = row.map(|row| row.matches('|').count());
         assert_eq!(cells, Some(7), "a row of six cells for worker {worker}");
     }

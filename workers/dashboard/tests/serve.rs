@@ -252,11 +252,19 @@ async fn listening_everywhere_it_still_answers_to_its_own_names_only() {
         sink,
         shutdown,
     };
-    assert!(dashboard.get_as("/", "localhost:8000").await.starts_with("HTTP/1.1 200"));
+    assert!(
+        dashboard
+            .get_as("/", "localhost:8000")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
     for host in ["0.0.0.0:8000", "dashboard:8000", "evil.example"] {
         let answer = dashboard.get_as("/", host).await;
         assert!(answer.starts_with("HTTP/1.1 421"), "{host}: {answer}");
-        assert!(answer.contains(&format!("open http://localhost:{port}/")), "{answer}");
+        assert!(
+            answer.contains(&format!("open http://localhost:{port}/")),
+            "{answer}"
+        );
     }
     dashboard.stop().await;
 }
