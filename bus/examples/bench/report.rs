@@ -38,7 +38,7 @@ impl Figures {
             self.relay.len()
         );
         let rates = |name: &str, rate: f64, each_of: &[f64]| {
-            println!("  {name:<22} {rate:>10.0} messages/s   {}", each(each_of))
+            println!("  {name:<22} {rate:>10.0} messages/s   {}", each(each_of));
         };
         rates("bare relay", relay, &self.relay);
         rates("ingest and sink", pipeline, &self.pipeline);

@@ -20,7 +20,8 @@ fn main() -> anyhow::Result<()> {
     let started = Instant::now();
     for _ in 0..ROUNDS {
         let request = Request::read(body).map_err(anyhow::Error::msg)?;
-        let choice = decide(&request, &models, &prices, |_| Health::Well).map_err(anyhow::Error::msg)?;
+        let choice = decide(&request, &models, &prices, |_| Health::Well)
+            .map_err(|refusal| anyhow::anyhow!("refused: {refusal:?}"))?;
         std::hint::black_box(serde_json::to_vec(&choice.decision)?);
     }
     let each = started.elapsed() / ROUNDS;

@@ -102,11 +102,18 @@ fn statements(connection: &Connection, sql: &str) -> Result<usize, QueryError> {
 
 /// DuckDB writes a number past the largest double as what JSON does not have: infinity.
 fn unreadable(json: &str, error: &serde_json::Error) -> QueryError {
-    let at = json
+    let line = json
         .lines()
         .nth(error.line().saturating_sub(1))
-        .and_then(|line| line.get(error.column() - 1..));
-    if at.is_some_and(|at| at.starts_with("inf") || at.starts_with("-inf")) {
+        .unwrap_or_default();
+    // The error is at a letter of the word or at its sign.
+    let near = line
+        .as_bytes()
+        .iter()
+        .skip(error.column().saturating_sub(4))
+        .take(8);
+    let near: String = near.copied().map(char::from).collect();
+    if near.contains("inf") {
         return refused(
             "a number in the query is larger than the largest double, 1.8e308; write a smaller one, or \
              'Infinity'::DOUBLE"

@@ -86,8 +86,8 @@ impl Interval {
     pub const fn for_chart(seconds: i64) -> Self {
         match seconds {
             ..=10_800 => Self::Minute,
-            ..=86_400 => Self::FiveMinutes,
-            ..=1_209_600 => Self::Hour,
+            10_801..=86_400 => Self::FiveMinutes,
+            86_401..=1_209_600 => Self::Hour,
             _ => Self::Day,
         }
     }
@@ -96,7 +96,7 @@ impl Interval {
     pub const fn for_sum(seconds: i64) -> Self {
         match seconds {
             ..=86_400 => Self::Minute,
-            ..=2_678_400 => Self::Hour,
+            86_401..=2_678_400 => Self::Hour,
             _ => Self::Day,
         }
     }

@@ -162,7 +162,7 @@ fn dead(facts: &Facts) -> Option<Finding> {
     (dead > 0 || !reasons.is_empty()).then(|| {
         note(
             format!(
-                "{dead} messages were rejected whole; dead letters: {}",
+                "messages rejected whole: {dead}; dead letters: {}",
                 reasons.join(", ")
             ),
             "aiai query 'SELECT place, problem, fix, payload FROM dead'",
@@ -242,96 +242,14 @@ mod tests {
         assert_eq!(found(&well()), []);
     }
 
-    #[test]
-    fn each_state_has_its_level() {
-        let changed = |change: &dyn Fn(&mut Facts)| {
+    /// What changes a well system, how bad that is, and words of the finding.
+    type Case = (fn(&mut Facts), Level, &'static str);
+
+    fn judged(cases: &[Case]) {
+        for (change, level, words) in cases {
             let mut facts = well();
             change(&mut facts);
-            found(&facts)
-        };
-        let ledger = |missing, dead| Ledger {
-            published: missing + dead,
-            missing,
-            dead,
-            ..Ledger::default()
-        };
-        type Change<'c> = &'c dyn Fn(&mut Facts);
-        let cases: &[(Change<'_>, Level, &str)] = &[
-            (
-                &|facts| drop(facts.workers.remove(1)),
-                Level::Wrong,
-                "no worker ingest lives",
-            ),
-            (
-                &|facts| facts.workers[1].at_ms -= 20_000,
-                Level::Wrong,
-                "no worker ingest lives",
-            ),
-            (
-                &|facts| facts.workers.push(beat("ingest", 13_000, None)),
-                Level::Note,
-                "no sign of life for 13 s",
-            ),
-            (
-                &|facts| facts.workers[0].trouble = Some("disk full".into()),
-                Level::Wrong,
-                "disk full",
-            ),
-            (
-                &|facts| facts.overview = Err("nobody answers".into()),
-                Level::Wrong,
-                "nobody answers",
-            ),
-            (
-                &|facts| facts.overview.as_mut().unwrap().ledger = ledger(2, 0),
-                Level::Wrong,
-                "2 messages are missing",
-            ),
-            (
-                &|facts| facts.overview.as_mut().unwrap().ledger = ledger(0, 4),
-                Level::Note,
-                "4 messages were rejected",
-            ),
-            (
-                &|facts| facts.streams = vec![stream(90, 0, 0)],
-                Level::Wrong,
-                "EVENTS is 90 % full",
-            ),
-            (
-                &|facts| facts.streams = vec![stream(0, 9, 61_000)],
-                Level::Note,
-                "ingest is 61 s behind on EVENTS: 9",
-            ),
-            (
-                &|facts| facts.streams[0].held = None,
-                Level::Wrong,
-                "no stream EVENTS",
-            ),
-            (
-                &|facts| {
-                    facts.dead = vec![DeadReason {
-                        reason: "unknown_field".into(),
-                        letters: 3,
-                    }];
-                },
-                Level::Note,
-                "3 unknown_field",
-            ),
-            (
-                &|facts| {
-                    facts.alerts = vec![AlertLine {
-                        severity: "critical".into(),
-                        rule: "too_dear".into(),
-                        count: 2,
-                        last: "12:00".into(),
-                    }];
-                },
-                Level::Note,
-                "critical: too_dear",
-            ),
-        ];
-        for (change, level, words) in cases {
-            let found = changed(change);
+            let found = found(&facts);
             assert_eq!(
                 found.first().map(|(level, _)| *level),
                 Some(*level),
@@ -342,5 +260,103 @@ mod tests {
                 "{words}: {found:?}"
             );
         }
+    }
+
+    #[test]
+    fn workers_that_are_not_there_or_in_trouble() {
+        judged(&[
+            (
+                |facts| drop(facts.workers.remove(1)),
+                Level::Wrong,
+                "no worker ingest lives",
+            ),
+            (
+                |facts| facts.workers[1].at_ms -= 20_000,
+                Level::Wrong,
+                "no worker ingest lives",
+            ),
+            (
+                |facts| facts.workers.push(beat("ingest", 13_000, None)),
+                Level::Note,
+                "no sign of life for 13 s",
+            ),
+            (
+                |facts| facts.workers[0].trouble = Some("disk full".into()),
+                Level::Wrong,
+                "disk full",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn streams_that_are_full_absent_or_not_read() {
+        judged(&[
+            (
+                |facts| facts.streams = vec![stream(90, 0, 0)],
+                Level::Wrong,
+                "EVENTS is 90 % full",
+            ),
+            (
+                |facts| facts.streams = vec![stream(0, 9, 61_000)],
+                Level::Note,
+                "ingest is 61 s behind on EVENTS: 9",
+            ),
+            (
+                |facts| facts.streams[0].held = None,
+                Level::Wrong,
+                "no stream EVENTS",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn what_the_database_says() {
+        fn ledger(facts: &mut Facts, missing: u64, dead: u64) {
+            let ledger = Ledger {
+                published: missing + dead,
+                missing,
+                dead,
+                ..Ledger::default()
+            };
+            facts.overview = Ok(Overview {
+                ledger,
+                ..Overview::default()
+            });
+        }
+        judged(&[
+            (
+                |facts| facts.overview = Err("nobody answers".into()),
+                Level::Wrong,
+                "the sink does not answer: nobody answers",
+            ),
+            (
+                |facts| ledger(facts, 2, 0),
+                Level::Wrong,
+                "2 messages are missing",
+            ),
+            (|facts| ledger(facts, 0, 4), Level::Note, "rejected whole: 4"),
+            (
+                |facts| {
+                    facts.dead = vec![DeadReason {
+                        reason: "unknown_field".into(),
+                        letters: 3,
+                    }];
+                },
+                Level::Note,
+                "3 unknown_field",
+            ),
+            (
+                |facts| {
+                    facts.alerts = vec![AlertLine {
+                        severity: "critical".into(),
+                        rule: "too_dear".into(),
+                        count: 2,
+                        last: "12:00".into(),
+                    }];
+                },
+                Level::Note,
+                "critical: too_dear",
+            ),
+        ]);
     }
 }

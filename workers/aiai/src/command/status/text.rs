@@ -146,9 +146,9 @@ fn age(milliseconds: i64) -> String {
     let seconds = milliseconds / 1000;
     match seconds {
         ..10 => format!("{seconds}.{} s", milliseconds % 1000 / 100),
-        ..120 => format!("{seconds} s"),
-        ..7200 => format!("{} m", seconds / 60),
-        ..172_800 => format!("{} h", seconds / 3600),
+        10..120 => format!("{seconds} s"),
+        120..7200 => format!("{} m", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
     }
 }
