@@ -270,6 +270,50 @@ fn a_folder_that_cannot_be_written_is_named_and_nothing_is_lost() {
     assert!(world.verify().ok());
 }
 
+/// The state of a stream, as the server tells it.
+fn stream(wire: &mut Wire, name: &str) -> Value {
+    let asked = [Message::new(&format!("$JS.API.STREAM.INFO.{name}"), "")];
+    let answer = wire
+        .publish(&asked)
+        .expect("answers")
+        .remove(0)
+        .expect_err("no sequence in it");
+    serde_json::from_str::<Value>(&answer).expect("JSON")["state"].clone()
+}
+
+#[test]
+fn events_are_kept_until_they_are_archived_and_the_fence_stays() {
+    let mut world = World::empty();
+    let blocked = world.data().join("archive/metric");
+    fs::create_dir_all(world.data().join("archive")).expect("a folder");
+    fs::write(&blocked, b"not a folder").expect("a file");
+    world.settings = settings(&["sink.trim.interval_seconds=1", "sink.trim.retain_hours=0"]);
+    world.restart();
+    let mut wire = Wire::connect(&world.url()).expect("connects");
+    wire.store(&messages(0, 30));
+    world.settled(30);
+    let is_trimmed = |state: &Value| state["messages"] == 0 && state["last_seq"].as_u64() >= Some(1);
+    until("ROLLUP to be trimmed", TIMEOUT, || {
+        is_trimmed(&stream(&mut wire, "ROLLUP")).then_some(())
+    });
+    assert_eq!(stream(&mut wire, "EVENTS")["first_seq"], 1);
+    fs::remove_file(&blocked).expect("removes");
+    world.archived(40);
+    until("EVENTS to be trimmed", TIMEOUT, || {
+        is_trimmed(&stream(&mut wire, "EVENTS")).then_some(())
+    });
+    until("ARCHIVE to be trimmed", TIMEOUT, || {
+        (stream(&mut wire, "ARCHIVE")["first_seq"].as_u64() > Some(1)).then_some(())
+    });
+    assert!(
+        stream(&mut wire, "ARCHIVE")["messages"].as_u64() >= Some(1),
+        "the newest job"
+    );
+    wire.store(&messages(30, 30));
+    world.archived(80);
+    assert!(world.verify().ok());
+}
+
 /// Another copy of worker archive.
 struct Copy(Child);
 

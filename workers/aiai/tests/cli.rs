@@ -57,6 +57,9 @@ const HELP: &[(&str, &[&str])] = &[
     ("help_route", &["route", "--help"]),
     ("help_route_decide", &["route", "decide", "--help"]),
     ("help_route_check", &["route", "check", "--help"]),
+    ("help_archive", &["archive", "--help"]),
+    ("help_archive_list", &["archive", "list", "--help"]),
+    ("help_archive_verify", &["archive", "verify", "--help"]),
     ("help_config", &["config", "--help"]),
     ("help_config_show", &["config", "show", "--help"]),
 ];

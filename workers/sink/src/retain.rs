@@ -109,16 +109,8 @@ impl Keeper {
             archive_views::create(connection, Some(&self.folder))
         })?;
         self.is_current = true;
-        for (path, state) in changed {
-            if state == "missing" {
-                tracing::error!(
-                    worker = "sink",
-                    path,
-                    "an archived file is gone: restore it from a backup"
-                );
-            } else {
-                tracing::info!(worker = "sink", path, "an archived file is back");
-            }
+        for (path, _) in changed.iter().filter(|(_, state)| *state == "cold") {
+            tracing::info!(worker = "sink", path, "an archived file is back");
         }
         Ok(())
     }
