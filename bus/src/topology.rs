@@ -31,7 +31,7 @@ pub const WORKERS_BUCKET: &str = "workers";
 /// The bucket in which copies of worker route share which models are cooled down.
 pub const COOLING_BUCKET: &str = "cooling";
 /// A heartbeat older than this is forgotten, in seconds.
-const HEARTBEAT_TTL_SECONDS: u64 = 20;
+pub(crate) const HEARTBEAT_TTL_SECONDS: u64 = 20;
 /// Twice the longest window of a rule: an alert is known as told from the beginning of its window until well after its end.
 const ALERT_DUPLICATE_WINDOW_SECONDS: u64 = 2 * 3600;
 /// The metadata key under which a stream carries its epoch, a ULID.

@@ -27,6 +27,7 @@ pub mod alert;
 pub mod archive;
 pub mod headers;
 pub mod limits;
+pub mod live;
 pub mod overview;
 pub mod price;
 pub mod problems;

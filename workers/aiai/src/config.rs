@@ -45,6 +45,8 @@ pub struct Config {
     pub route: tables::RouteConfig,
     /// Worker node.
     pub node: node::Config,
+    /// Worker dashboard-feed.
+    pub dashboard_feed: dashboard_feed::Config,
     /// Worker dashboard.
     pub dashboard: dashboard::Config,
 }
@@ -263,6 +265,7 @@ mod tests {
             "sink": sink::Config::default(),
             "route": tables::RouteConfig::default(),
             "node": node::Config::default(),
+            "dashboard_feed": dashboard_feed::Config::default(),
             "dashboard": dashboard::Config::default(),
         });
         assert_eq!(in_file, in_code);

@@ -63,6 +63,11 @@ pub const WORKERS: &[Worker] = &[
         prepare: node,
     },
     Worker {
+        name: "dashboard-feed",
+        about: "gathers what live pages show: live.>",
+        prepare: dashboard_feed,
+    },
+    Worker {
         name: "dashboard",
         about: "serves the live pages",
         prepare: dashboard,
@@ -137,6 +142,11 @@ fn route(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
 fn node(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
     let settings = config.node.clone();
     Box::pin(async move { Ok(ready(move |context| node::run(settings, context))) })
+}
+
+fn dashboard_feed(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let settings = config.dashboard_feed.clone();
+    Box::pin(async move { Ok(ready(move |context| dashboard_feed::run(settings, context))) })
 }
 
 fn dashboard(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {

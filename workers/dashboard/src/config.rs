@@ -14,8 +14,6 @@ pub struct Config {
     /// Lets `listen` be an address that other machines may reach. Safe only where something else keeps strangers
     /// out: a container whose port is published on a loopback address, or a proxy that asks who it is.
     pub allow_non_loopback: bool,
-    /// How often the sink is asked while somebody looks, 250 to 60 000 milliseconds.
-    pub refresh_milliseconds: u64,
     /// How many live streams (browser tabs) are served at once, 1 to 1024; further ones get 503.
     pub viewers_max: usize,
 }
@@ -25,7 +23,6 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
             allow_non_loopback: false,
-            refresh_milliseconds: 1000,
             viewers_max: 64,
         }
     }
@@ -40,7 +37,6 @@ impl Config {
         let Self {
             listen,
             allow_non_loopback,
-            refresh_milliseconds,
             viewers_max,
         } = self;
         ensure!(
@@ -50,10 +46,6 @@ impl Config {
              and reach it from elsewhere through `ssh -L {port}:127.0.0.1:{port} <this host>`; in a container, or \
              behind a proxy that asks for credentials, set dashboard.allow_non_loopback=true",
             port = listen.port(),
-        );
-        ensure!(
-            (250..=60_000).contains(refresh_milliseconds),
-            "dashboard.refresh_milliseconds is {refresh_milliseconds}: use 250 to 60000",
         );
         ensure!(
             (1..=1024).contains(viewers_max),
@@ -87,14 +79,6 @@ mod tests {
         for (text, key) in [
             (r#"{"listen":"0.0.0.0:8000"}"#, "dashboard.listen"),
             (r#"{"listen":"[::]:8000"}"#, "dashboard.listen"),
-            (
-                r#"{"refresh_milliseconds":249}"#,
-                "dashboard.refresh_milliseconds",
-            ),
-            (
-                r#"{"refresh_milliseconds":60001}"#,
-                "dashboard.refresh_milliseconds",
-            ),
             (r#"{"viewers_max":0}"#, "dashboard.viewers_max"),
             (r#"{"viewers_max":1025}"#, "dashboard.viewers_max"),
         ] {

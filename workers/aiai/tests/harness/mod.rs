@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "no test program uses all of it")]
 
+pub mod browser;
 pub mod fleet;
 pub mod http;
 pub mod process;
@@ -117,7 +118,7 @@ pub struct World {
     pub settings: Vec<String>,
     /// Where NATS listens; port 0 until the first start.
     listen: String,
-    /// `host:port`
+    /// `host:port`; kept over restarts, as what is open in a browser expects.
     pub dashboard: String,
     nats_pid: u32,
 }
@@ -183,7 +184,12 @@ impl World {
     pub fn up_command(&self) -> Command {
         let mut command = aiai();
         command.current_dir(self.folder()).args(["up", "--data", "data"]);
-        command.args(["--set", "dashboard.listen=127.0.0.1:0"]);
+        let dashboard = if self.dashboard.is_empty() {
+            "127.0.0.1:0"
+        } else {
+            &self.dashboard
+        };
+        command.args(["--set", &format!("dashboard.listen={dashboard}")]);
         command.args(["--set", &format!("nats.listen={}", self.listen)]);
         for setting in &self.settings {
             command.args(["--set", setting]);
