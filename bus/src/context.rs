@@ -1,5 +1,6 @@
 //! What a worker holds: its connection, its name, its counters and the order to stop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -31,7 +32,7 @@ struct Inner {
     instance: String,
     streams: StreamsConfig,
     counters: Counters,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<BTreeMap<&'static str, String>>,
     shutdown: CancellationToken,
 }
 
@@ -106,7 +107,7 @@ impl Context {
                 instance: ulid::Ulid::generate().to_string(),
                 streams: streams.clone(),
                 counters: Counters::default(),
-                trouble: Mutex::new(None),
+                trouble: Mutex::default(),
                 shutdown,
             }),
         })
@@ -146,7 +147,16 @@ impl Context {
 
     /// What hinders the worker now, for health and heartbeat. `None`: nothing.
     pub fn set_trouble(&self, trouble: Option<String>) {
-        *self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        self.set_trouble_about("", trouble);
+    }
+
+    /// As [`Context::set_trouble`], for one of several things that may be wrong at the same time.
+    pub fn set_trouble_about(&self, about: &'static str, trouble: Option<String>) {
+        let mut troubles = self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(trouble) => troubles.insert(about, trouble),
+            None => troubles.remove(about),
+        };
     }
 
     /// What hinders the worker now.
@@ -155,11 +165,9 @@ impl Context {
         if self.inner.client.connection_state() != async_nats::connection::State::Connected {
             return Some("no connection to NATS; reconnecting".into());
         }
-        self.inner
-            .trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let troubles = self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let texts: Vec<&str> = troubles.values().map(String::as_str).collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
     }
 
     /// The largest message the server takes, headers included.
@@ -181,7 +189,7 @@ impl Context {
         &self.inner.streams
     }
 
-    fn topology(&self) -> Topology {
+    pub(crate) fn topology(&self) -> Topology {
         Topology::new(&self.inner.streams, self.max_payload_bytes())
     }
 

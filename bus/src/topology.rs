@@ -24,6 +24,8 @@ pub const ALERTS: &str = "ALERTS";
 pub const ARCHIVE: &str = "ARCHIVE";
 /// Dead letters.
 pub const DEAD: &str = "DEAD";
+/// All streams, in the order in which messages pass them.
+pub const STREAMS: [&str; 6] = [INGEST, EVENTS, ROLLUP, ALERTS, ARCHIVE, DEAD];
 /// The bucket in which workers report that they live.
 pub const WORKERS_BUCKET: &str = "workers";
 /// The bucket in which copies of worker route share which models are cooled down.
@@ -60,8 +62,8 @@ pub struct StreamsConfig {
     pub archive_max_megabytes: u32,
     /// A `Nats-Msg-Id` seen again within this time is stored once.
     pub duplicate_window_seconds: u32,
-    /// An INGEST message not acknowledged for so long is delivered to another worker.
-    pub ingest_ack_wait_seconds: u32,
+    /// A message that ingest, rollup or rules holds without acknowledging it for so long is delivered again.
+    pub ack_wait_seconds: u32,
 }
 
 impl Default for StreamsConfig {
@@ -75,7 +77,7 @@ impl Default for StreamsConfig {
             alerts_max_megabytes: 256,
             archive_max_megabytes: 256,
             duplicate_window_seconds: 120,
-            ingest_ack_wait_seconds: 5,
+            ack_wait_seconds: 5,
         }
     }
 }
@@ -104,92 +106,105 @@ impl Topology {
     /// The topology for a server that takes messages up to `max_payload_bytes`.
     #[must_use]
     pub fn new(config: &StreamsConfig, max_payload_bytes: usize) -> Self {
-        let ingest_message_bytes = MESSAGE_BYTES_MAX.min(max_payload_bytes.saturating_sub(HEADROOM_BYTES));
-        let ingest_wait = Duration::from_secs(config.ingest_ack_wait_seconds.into());
-        let sink_wait = Duration::from_secs(60);
-        let stage_wait = Duration::from_secs(30);
         Self {
-            streams: vec![
-                stream(
-                    config,
-                    INGEST,
-                    "what agents published",
-                    &["ingest.>"],
-                    config.ingest_max_megabytes,
-                    ingest_message_bytes,
-                ),
-                stream(
-                    config,
-                    EVENTS,
-                    "canonical events, NDJSON batches",
-                    &["events.>"],
-                    config.events_max_megabytes,
-                    max_payload_bytes,
-                ),
-                stream(
-                    config,
-                    ROLLUP,
-                    "partial aggregates, one for each message of EVENTS",
-                    &["rollup.>"],
-                    config.rollup_max_megabytes,
-                    max_payload_bytes,
-                ),
-                stream(
-                    config,
-                    DEAD,
-                    "rejected messages with the reason",
-                    &["dead.>"],
-                    config.dead_max_megabytes,
-                    max_payload_bytes,
-                ),
-                told_once(stream(
-                    config,
-                    ALERTS,
-                    "what rules found: matches to be counted, alerts to be told",
-                    &["alerts.>", "matches.>"],
-                    config.alerts_max_megabytes,
-                    max_payload_bytes,
-                )),
-                stream(
-                    config,
-                    ARCHIVE,
-                    "archive jobs, and the files they became",
-                    &["archive.>"],
-                    config.archive_max_megabytes,
-                    max_payload_bytes,
-                ),
-            ],
-            durables: vec![
-                durable(INGEST, "ingest", "ingest.>", ingest_wait, 50_000),
-                durable(EVENTS, "sink", "events.>", sink_wait, 10_000),
-                durable(EVENTS, "rollup", "events.>", stage_wait, 10_000),
-                durable(ROLLUP, "sink", "rollup.>", sink_wait, 10_000),
-                durable(DEAD, "sink", "dead.>", sink_wait, 100_000),
-                from_now_on(durable(EVENTS, "route", "events.usage", sink_wait, 10_000)),
-                durable(EVENTS, "rules", "events.>", stage_wait, 10_000),
-                durable(ALERTS, "sink", "matches.>", sink_wait, 10_000),
-                durable(ALERTS, "webhook", "alerts.>", stage_wait, 1000),
-                durable(ARCHIVE, "archive", "archive.job", stage_wait, 100),
-                durable(ARCHIVE, "sink", "archive.file", sink_wait, 1000),
-            ],
-            buckets: vec![
-                bucket(
-                    config,
-                    WORKERS_BUCKET,
-                    "which workers live, with their figures",
-                    Duration::from_secs(HEARTBEAT_TTL_SECONDS),
-                    StorageType::Memory,
-                ),
-                bucket(
-                    config,
-                    COOLING_BUCKET,
-                    "models that are cooled down after failures",
-                    Duration::ZERO,
-                    StorageType::File,
-                ),
-            ],
+            streams: streams(config, max_payload_bytes),
+            durables: durables(config),
+            buckets: buckets(config),
         }
     }
+}
+
+fn streams(config: &StreamsConfig, max_payload_bytes: usize) -> Vec<StreamConfig> {
+    let ingest_message_bytes = MESSAGE_BYTES_MAX.min(max_payload_bytes.saturating_sub(HEADROOM_BYTES));
+    vec![
+        stream(
+            config,
+            INGEST,
+            "what agents published",
+            &["ingest.>"],
+            config.ingest_max_megabytes,
+            ingest_message_bytes,
+        ),
+        stream(
+            config,
+            EVENTS,
+            "canonical events, NDJSON batches",
+            &["events.>"],
+            config.events_max_megabytes,
+            max_payload_bytes,
+        ),
+        stream(
+            config,
+            ROLLUP,
+            "partial aggregates, one for each message of EVENTS",
+            &["rollup.>"],
+            config.rollup_max_megabytes,
+            max_payload_bytes,
+        ),
+        stream(
+            config,
+            DEAD,
+            "rejected messages with the reason",
+            &["dead.>"],
+            config.dead_max_megabytes,
+            max_payload_bytes,
+        ),
+        told_once(stream(
+            config,
+            ALERTS,
+            "what rules found: matches to be counted, alerts to be told",
+            &["alerts.>", "matches.>"],
+            config.alerts_max_megabytes,
+            max_payload_bytes,
+        )),
+        stream(
+            config,
+            ARCHIVE,
+            "archive jobs, and the files they became",
+            &["archive.>"],
+            config.archive_max_megabytes,
+            max_payload_bytes,
+        ),
+    ]
+}
+
+fn durables(config: &StreamsConfig) -> Vec<Durable> {
+    let stage_wait = Duration::from_secs(config.ack_wait_seconds.into());
+    let sink_wait = Duration::from_secs(60);
+    let job_wait = Duration::from_secs(30);
+    vec![
+        durable(INGEST, "ingest", "ingest.>", stage_wait, 50_000),
+        durable(EVENTS, "sink", "events.>", sink_wait, 10_000),
+        durable(EVENTS, "rollup", "events.>", stage_wait, 10_000),
+        durable(ROLLUP, "sink", "rollup.>", sink_wait, 10_000),
+        durable(DEAD, "sink", "dead.>", sink_wait, 100_000),
+        from_now_on(durable(EVENTS, "route", "events.usage", sink_wait, 10_000)),
+        durable(EVENTS, "rules", "events.>", stage_wait, 10_000),
+        // All of it, though alerts mean nothing to it: a checkpoint needs sequences without holes.
+        durable(ALERTS, "sink", ">", sink_wait, 10_000),
+        durable(ALERTS, "webhook", "alerts.>", job_wait, 1000),
+        durable(ARCHIVE, "archive", "archive.job", job_wait, 100),
+        durable(ARCHIVE, "sink", "archive.>", sink_wait, 1000),
+    ]
+}
+
+fn buckets(config: &StreamsConfig) -> Vec<BucketConfig> {
+    vec![
+        bucket(
+            config,
+            WORKERS_BUCKET,
+            "which workers live, with their figures",
+            Duration::from_secs(HEARTBEAT_TTL_SECONDS),
+            StorageType::Memory,
+        ),
+        bucket(
+            config,
+            COOLING_BUCKET,
+            "models that are cooled down after failures",
+            Duration::ZERO,
+            StorageType::File,
+        ),
+    ]
 }
 
 fn stream(

@@ -102,6 +102,11 @@ async fn sweep(context: &Context, input: Input, stage: &str, floor: u64) -> Resu
     Ok(())
 }
 
+/// Whether the stream no longer has this message.
+pub(crate) async fn is_gone(context: &Context, stream: &str, sequence: u64) -> Result<bool> {
+    Ok(read(context, stream, sequence).await?.is_none())
+}
+
 async fn read(context: &Context, stream: &str, sequence: u64) -> Result<Option<Raw>> {
     let what = || format!("reading message {sequence} of {stream}");
     let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");

@@ -4,6 +4,7 @@
 //! large as the limits while a commit runs. The writer says where each input continues, because
 //! its checkpoint and not the durable's is the truth: on every (re)opening the durable is moved there.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
@@ -20,6 +21,7 @@ use crate::dead;
 use crate::delivery::{AckHandle, Delivery};
 use crate::error::chain;
 use crate::flight::{Flight, settle};
+use crate::hole::{self, Hole};
 use crate::source::{self, Input};
 use crate::stage::went_back;
 use crate::unreadable;
@@ -54,6 +56,12 @@ pub trait Writer: Send + 'static {
 
     /// A message that `commit` returned is a dead letter now.
     fn buried(&mut self, received: &Received);
+
+    /// The lowest sequence of an input that was not processed although a later one was.
+    fn hole(&self, input: usize, epoch: &str) -> Option<u64>;
+
+    /// These sequences are not in the stream any more: nobody will ever deliver them.
+    fn gone(&mut self, input: usize, epoch: &str, sequences: RangeInclusive<u64>);
 }
 
 /// The messages of a batch that were not stored with the others, by index.
@@ -99,6 +107,9 @@ impl Default for CommitConfig {
     }
 }
 
+/// Between two looks for holes. One that is there at two looks is looked at closely.
+const HOLES_INTERVAL: Duration = Duration::from_secs(5);
+
 type Inputs = SelectAll<
     futures_util::stream::BoxStream<'static, (usize, Result<async_nats::jetstream::Message, MessagesError>)>,
 >;
@@ -114,6 +125,7 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
         context: context.clone(),
         epochs: Vec::new(),
         newest: Vec::new(),
+        holes: Vec::new(),
         flown: 0,
     };
     for input in W::inputs() {
@@ -128,6 +140,7 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
         runner.writer = Some(writer);
         let Some((mut inputs, epochs)) = opened else { break };
         runner.newest = vec![0; epochs.len()];
+        runner.holes = vec![None; epochs.len()];
         runner.epochs = epochs;
         if let Some(lost) = runner.drive(&mut inputs).await? {
             tracing::warn!(worker = W::NAME, reason = lost, "input lost; opening it again");
@@ -164,6 +177,8 @@ struct Runner<W> {
     context: Context,
     epochs: Vec<std::sync::Arc<str>>,
     newest: Vec<u64>,
+    /// The holes of each input at the last look.
+    holes: Vec<Option<u64>>,
     flown: u64,
 }
 
@@ -176,6 +191,8 @@ impl<W: Writer> Runner<W> {
         let mut deadline = Instant::now();
         let mut commit: Option<tokio::task::JoinHandle<Committed<W>>> = None;
         let mut lost = None;
+        let mut looks = tokio::time::interval(HOLES_INTERVAL);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while lost.is_none() {
             let full = collecting.is_full(&self.config);
             let some = !collecting.messages.is_empty();
@@ -188,6 +205,7 @@ impl<W: Writer> Runner<W> {
                 () = shutdown.cancelled() => break,
                 done = finished(&mut commit), if commit.is_some() => { commit = None; self.finish(done?).await?; }
                 () = tokio::time::sleep_until(deadline), if some && commit.is_none() => {}
+                _ = looks.tick(), if commit.is_none() => lost = self.step_over_holes().await,
                 message = inputs.next(), if !full => match message {
                     Some((input, Ok(message))) => {
                         if !some { deadline = Instant::now() + flush; }
@@ -210,6 +228,41 @@ impl<W: Writer> Runner<W> {
             self.finish(done).await?;
         }
         Ok(lost)
+    }
+
+    /// Looks at holes that stay. `Some`: an input must be opened again to have its message.
+    async fn step_over_holes(&mut self) -> Option<String> {
+        let Some(writer) = &mut self.writer else {
+            return None;
+        };
+        for (at, input) in W::inputs().into_iter().enumerate() {
+            let epoch = self.epochs[at].clone();
+            let seen = std::mem::replace(&mut self.holes[at], writer.hole(at, &epoch));
+            let Some(sequence) = self.holes[at].filter(|_| self.holes[at] == seen) else {
+                continue;
+            };
+            match hole::look(&self.context, input, sequence).await {
+                Ok(Hole::Waiting) => {}
+                Ok(Hole::Gone(sequences)) => {
+                    tracing::error!(
+                        worker = W::NAME,
+                        stream = input.stream,
+                        from = sequences.start(),
+                        to = sequences.end(),
+                        "these messages were taken out of the stream before they were stored; going on without them"
+                    );
+                    writer.gone(at, &epoch, sequences);
+                }
+                Ok(Hole::TakenAway) => {
+                    return Some(format!(
+                        "message {sequence} of {} was acknowledged by somebody else",
+                        input.stream
+                    ));
+                }
+                Err(error) => tracing::debug!(worker = W::NAME, error = chain(&error), "hole not looked at"),
+            }
+        }
+        None
     }
 
     /// Takes a message; `false` when its input must be opened again.

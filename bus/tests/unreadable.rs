@@ -59,7 +59,7 @@ fn publish_raw(url: &str, header: &[u8], payload: &[u8]) {
 #[tokio::test]
 async fn they_become_dead_letters_and_the_others_go_on() {
     let (server, context) = common::bus_with(&StreamsConfig {
-        ingest_ack_wait_seconds: 1,
+        ack_wait_seconds: 1,
         ..StreamsConfig::default()
     })
     .await;

@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ struct Disk {
     /// (epoch, sequence) to payload; a second write of the same key fails the test.
     rows: BTreeMap<(String, u64), String>,
     buried: Vec<u64>,
+    gone: Vec<u64>,
     refusals_left: u32,
 }
 
@@ -31,12 +33,10 @@ impl Writer for Recorder {
 
     fn resume(&mut self, _: usize, stream: &StreamState) -> u64 {
         let disk = self.0.lock().expect("no panic holds it");
-        let known = disk
-            .rows
-            .keys()
-            .filter(|(epoch, _)| *epoch == stream.epoch)
-            .map(|(_, sequence)| *sequence);
-        known.max().unwrap_or(0) + 1
+        let known = |sequence: &u64| {
+            disk.gone.contains(sequence) || disk.rows.contains_key(&(stream.epoch.clone(), *sequence))
+        };
+        (1..).find(|sequence| !known(sequence)).unwrap_or(1)
     }
 
     fn commit(&mut self, batch: &[Received]) -> Result<Unstored, CommitFailure> {
@@ -55,7 +55,10 @@ impl Writer for Recorder {
                 ));
             }
             let key = (received.epoch.to_string(), received.delivery.sequence());
-            assert!(disk.rows.insert(key, text).is_none(), "stored twice");
+            match disk.rows.insert(key, text.clone()) {
+                None => {}
+                Some(before) => assert_eq!(before, text, "another message with the same sequence"),
+            }
         }
         Ok(Unstored {
             rejected,
@@ -69,6 +72,19 @@ impl Writer for Recorder {
             .expect("no panic holds it")
             .buried
             .push(received.delivery.sequence());
+    }
+
+    fn hole(&self, _: usize, epoch: &str) -> Option<u64> {
+        let disk = self.0.lock().expect("no panic holds it");
+        let known = |sequence: &u64| {
+            disk.gone.contains(sequence) || disk.rows.contains_key(&(epoch.to_owned(), *sequence))
+        };
+        let last = disk.rows.keys().map(|(_, sequence)| *sequence).max()?;
+        (1..last).find(|sequence| !known(sequence))
+    }
+
+    fn gone(&mut self, _: usize, _: &str, sequences: RangeInclusive<u64>) {
+        self.0.lock().expect("no panic holds it").gone.extend(sequences);
     }
 }
 
@@ -204,6 +220,72 @@ async fn an_absurd_count_in_a_header_stops_nothing() {
     let worker = start(&context, &disk);
     until("both stored", async || {
         disk.lock().expect("no panic holds it").rows.len() == 2
+    })
+    .await;
+    context.shutdown().cancel();
+    worker.await.expect("joined").expect("drained");
+}
+
+#[tokio::test]
+async fn what_was_taken_away_from_it_is_fetched_and_what_is_gone_is_given_up() {
+    let (server, context) = common::bus_with(&StreamsConfig::default()).await;
+    let client = async_nats::connect(server.url()).await.expect("connects");
+    let stream = async_nats::jetstream::new(client)
+        .get_stream("EVENTS")
+        .await
+        .expect("stream");
+    for number in 1..=6_u64 {
+        let stored = context.publish("events.metric", number.to_string().into());
+        stored.await.expect("stored");
+    }
+    // As an operator does with `nats consumer next`, before there is a writer.
+    let durable: async_nats::jetstream::consumer::PullConsumer =
+        stream.get_consumer("sink").await.expect("durable");
+    let mut taken = durable
+        .fetch()
+        .max_messages(6)
+        .messages()
+        .await
+        .expect("messages");
+    while let Some(message) = futures_util::StreamExt::next(&mut taken).await {
+        message.expect("a message").ack().await.expect("acknowledged");
+    }
+    // What the writer has is not what the durable says.
+    let epoch = context.stream_state("EVENTS").await.expect("state").epoch;
+    let disk = Arc::new(Mutex::new(Disk::default()));
+    let row = |number: u64| ((epoch.clone(), number), number.to_string());
+    disk.lock().unwrap().rows.extend([row(1), row(4)]);
+    stream.delete_message(2).await.expect("deleted");
+    let worker = start(&context, &disk);
+    until("all others stored, one given up", async || {
+        let disk = disk.lock().expect("no panic holds it");
+        disk.rows.len() == 5 && disk.gone == [2]
+    })
+    .await;
+    // While it runs: behind its back and with later messages stored.
+    let mut taken = durable
+        .batch()
+        .max_messages(1)
+        .expires(Duration::from_secs(20))
+        .messages()
+        .await
+        .expect("messages");
+    let mut stolen = None;
+    for number in 7..=40_u64 {
+        let stored = context.publish("events.metric", number.to_string().into());
+        stored.await.expect("stored");
+        let next = tokio::time::timeout(
+            Duration::from_millis(200),
+            futures_util::StreamExt::next(&mut taken),
+        );
+        if let (None, Ok(Some(Ok(message)))) = (stolen, next.await) {
+            message.ack().await.expect("acknowledged");
+            stolen = Some(number);
+        }
+    }
+    assert!(stolen.is_some(), "nothing could be taken away");
+    until("the stolen one too", async || {
+        disk.lock().expect("no panic holds it").rows.len() == 39
     })
     .await;
     context.shutdown().cancel();

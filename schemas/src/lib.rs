@@ -23,6 +23,8 @@ mod text;
 mod time;
 mod usage;
 
+pub mod alert;
+pub mod archive;
 pub mod headers;
 pub mod limits;
 pub mod live;

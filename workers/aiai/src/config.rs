@@ -37,6 +37,8 @@ pub struct Config {
     pub prices: tables::PricesConfig,
     /// Worker rollup.
     pub rollup: rollup::Config,
+    /// Worker archive.
+    pub archive: archive::Config,
     /// Worker sink.
     pub sink: sink::Config,
     /// Worker route.
@@ -47,6 +49,13 @@ pub struct Config {
     pub dashboard_feed: dashboard_feed::Config,
     /// Worker dashboard.
     pub dashboard: dashboard::Config,
+}
+
+impl Config {
+    /// Where worker archive writes files, and the sink reads them.
+    pub fn archive_folder(&self) -> PathBuf {
+        self.archive.folder_in(&self.data)
+    }
 }
 
 /// The configuration with where each value came from.
@@ -115,6 +124,7 @@ pub fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     let config: Config = merged
         .try_deserialize()
         .map_err(|error| anyhow!("configuration: {}", one_line(&error.to_string())))?;
+    config.dashboard.validate()?;
     Ok(Loaded { config, entries })
 }
 
@@ -251,6 +261,7 @@ mod tests {
             "ingest": ingest::Config::default(),
             "prices": tables::PricesConfig::default(),
             "rollup": rollup::Config::default(),
+            "archive": archive::Config::default(),
             "sink": sink::Config::default(),
             "route": tables::RouteConfig::default(),
             "node": node::Config::default(),

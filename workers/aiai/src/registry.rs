@@ -1,6 +1,7 @@
 //! Every worker, in one list. A new one is one line here.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bus::Context;
 use futures_util::future::BoxFuture;
@@ -47,8 +48,13 @@ pub const WORKERS: &[Worker] = &[
         prepare: rollup,
     },
     Worker {
+        name: "archive",
+        about: "writes events to Parquet files: EVENTS to the archive folder",
+        prepare: archive,
+    },
+    Worker {
         name: "route",
-        about: "answers route.decide: which model to call",
+        about: "answers route.decide; applies rules: EVENTS to ALERTS, webhooks",
         prepare: route,
     },
     Worker {
@@ -98,18 +104,38 @@ fn rollup(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
 }
 
 fn sink(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
-    let (settings, data) = (config.sink.clone(), config.data.clone());
+    let (settings, data, archive) = (config.sink.clone(), config.data.clone(), config.archive_folder());
     Box::pin(async move {
-        let sink = tokio::task::spawn_blocking(move || sink::Sink::open(&settings, &data)).await??;
+        let open = move || sink::Sink::open(&settings, &data, &archive);
+        let sink = tokio::task::spawn_blocking(open).await??;
         Ok(ready(move |context| sink.run(context)))
     })
 }
 
-fn route(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
-    let (models, prices) = (tables::models(config), tables::prices(config));
+fn archive(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let (settings, folder) = (config.archive.clone(), config.archive_folder());
     Box::pin(async move {
-        let (models, prices) = (models?, prices?);
-        Ok(ready(move |context| route::run(models, prices, context)))
+        Ok(ready(move |context| async move {
+            archive::run(settings, &folder, context).await
+        }))
+    })
+}
+
+fn route(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let (models, prices, rules) = (
+        tables::models(config),
+        tables::prices(config),
+        tables::rules(config),
+    );
+    let webhook_retry = Duration::from_millis(config.route.webhook_retry_milliseconds.into());
+    Box::pin(async move {
+        let tables = route::Tables {
+            models: models?,
+            prices: prices?,
+            rules: rules?,
+            webhook_retry,
+        };
+        Ok(ready(move |context| route::run(tables, context)))
     })
 }
 

@@ -281,6 +281,48 @@ async fn assets_are_named_by_their_content_and_kept_for_ever() {
 }
 
 #[tokio::test]
+async fn listening_everywhere_it_still_answers_to_its_own_names_only() {
+    let config = Config {
+        listen: "0.0.0.0:0".parse().unwrap(),
+        ..Config::default()
+    };
+    let refused = dashboard::bind(&config).await.unwrap_err().to_string();
+    assert!(refused.contains("dashboard.allow_non_loopback=true"), "{refused}");
+    let config = Config {
+        allow_non_loopback: true,
+        ..config
+    };
+    let listener = dashboard::bind(&config).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let sink = Arc::new(Sink {
+        answer: Mutex::new(Some(Ok(overview("planner")))),
+        asked: AtomicUsize::new(0),
+    });
+    let shutdown = CancellationToken::new();
+    let dashboard = Dashboard {
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        serving: tokio::spawn(dashboard::serve(config, sink.clone(), listener, shutdown.clone())),
+        sink,
+        shutdown,
+    };
+    assert!(
+        dashboard
+            .get_as("/", "localhost:8000")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    for host in ["0.0.0.0:8000", "dashboard:8000", "evil.example"] {
+        let answer = dashboard.get_as("/", host).await;
+        assert!(answer.starts_with("HTTP/1.1 421"), "{host}: {answer}");
+        assert!(
+            answer.contains(&format!("open http://localhost:{port}/")),
+            "{answer}"
+        );
+    }
+    dashboard.stop().await;
+}
+
+#[tokio::test]
 async fn a_foreign_host_is_refused() {
     let dashboard = Dashboard::start(Some(Ok(overview("planner")))).await;
     for path in ["/", "/models", "/pipeline", "/live", "/api/overview", "/health"] {

@@ -1,4 +1,4 @@
-//! `query.sql` and `query.overview`, as NATS services.
+//! `query.sql`, `query.overview` and `query.archive`, as NATS services.
 //!
 //! Blocking work has its own threads; a query has a connection to itself and at most
 //! `concurrency` run at once. Answers stream in parts, so that none is held whole.
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bus::{Bytes, Context, Endpoint, Request, topology};
 use schemas::Time;
-use schemas::query;
+use schemas::{archive, query};
 use tokio::sync::mpsc;
 
 use crate::config::QueryConfig;
@@ -42,6 +42,7 @@ pub(crate) fn endpoints(
         }),
     };
     let recent = Arc::new(tokio::sync::Mutex::new(None));
+    let archive = archive_endpoint(monitor.clone());
     let context = context.clone();
     let overview = Endpoint {
         name: "overview",
@@ -52,7 +53,34 @@ pub(crate) fn endpoints(
             Box::pin(async move { answer_overview(request, &monitor, &context, &recent).await })
         }),
     };
-    vec![sql, overview]
+    vec![sql, overview, archive]
+}
+
+/// For worker archive: what became of a range of EVENTS.
+fn archive_endpoint(monitor: Arc<Monitor>) -> Endpoint {
+    Endpoint {
+        name: "archive",
+        subject: archive::COVERAGE_SUBJECT,
+        concurrency: 4,
+        handler: Arc::new(move |request| {
+            let monitor = monitor.clone();
+            Box::pin(async move {
+                match coverage(request.payload().clone(), monitor).await {
+                    Ok(body) => request.end(body).await,
+                    Err(error) => request.fail(503, &format!("{error:#}")).await,
+                }
+            })
+        }),
+    }
+}
+
+async fn coverage(body: Bytes, monitor: Arc<Monitor>) -> anyhow::Result<Bytes> {
+    let asked: archive::CoverageRequest = serde_json::from_slice(&body)?;
+    tokio::task::spawn_blocking(move || {
+        let coverage = monitor.coverage(&asked)?;
+        Ok(Bytes::from(serde_json::to_vec(&coverage)?))
+    })
+    .await?
 }
 
 async fn answer_overview(

@@ -16,6 +16,10 @@ pub(crate) struct Stamp {
     pub(crate) epoch: u16,
     /// When NATS stored the EVENTS message, in microseconds.
     pub(crate) stored: i64,
+    /// Sequence of the EVENTS message.
+    pub(crate) events_seq: u64,
+    /// Id of the epoch of EVENTS.
+    pub(crate) events_epoch: u16,
 }
 
 /// A table being filled with rows `T`.
@@ -45,6 +49,8 @@ struct Shared {
     idx: Vec<u32>,
     epoch: Vec<u16>,
     stored: Vec<i64>,
+    events_seq: Vec<u64>,
+    events_epoch: Vec<u16>,
 }
 
 impl Shared {
@@ -62,6 +68,8 @@ impl Shared {
         self.idx.push(row.index.unwrap_or_default());
         self.epoch.push(stamp.epoch);
         self.stored.push(stamp.stored);
+        self.events_seq.push(stamp.events_seq);
+        self.events_epoch.push(stamp.events_epoch);
     }
 
     fn take(&mut self, own: Columns) -> Columns {
@@ -79,6 +87,8 @@ impl Shared {
             ("idx", numbers::<UInt32Type>(&mut self.idx)),
             ("epoch", numbers::<UInt16Type>(&mut self.epoch)),
             ("stored", numbers::<TimestampMicrosecondType>(&mut self.stored)),
+            ("events_seq", numbers::<UInt64Type>(&mut self.events_seq)),
+            ("events_epoch", numbers::<UInt16Type>(&mut self.events_epoch)),
         ]);
         columns
     }

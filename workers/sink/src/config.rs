@@ -9,8 +9,6 @@ use crate::Settings;
 
 /// The database file in the data folder.
 pub const DATABASE_FILE: &str = "aiai.duckdb";
-/// The only folder that SQL may read files from, in the data folder.
-const ARCHIVE_FOLDER: &str = "archive";
 
 /// The `[sink]` section.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -28,6 +26,10 @@ pub struct Config {
     pub query: QueryConfig,
     /// Aggregates.
     pub rollup: RollupConfig,
+    /// Alerts.
+    pub alert: AlertConfig,
+    /// Rows in the tables.
+    pub retain: RetainConfig,
     /// What is removed from the streams once it is durable here.
     pub trim: TrimConfig,
 }
@@ -41,19 +43,21 @@ impl Default for Config {
             commit: CommitConfig::default(),
             query: QueryConfig::default(),
             rollup: RollupConfig::default(),
+            alert: AlertConfig::default(),
+            retain: RetainConfig::default(),
             trim: TrimConfig::default(),
         }
     }
 }
 
 impl Config {
-    pub(crate) fn settings(&self, data: &Path) -> Settings {
+    pub(crate) fn settings(&self, archive: &Path) -> Settings {
         Settings {
             memory_limit_mb: self.memory_limit_megabytes,
             spill_limit_mb: self.spill_limit_megabytes,
             threads: self.threads,
             series_max: self.rollup.series_max,
-            archive_folder: Some(data.join(ARCHIVE_FOLDER)),
+            archive_folder: Some(archive.to_owned()),
             ..Settings::default()
         }
     }
@@ -112,13 +116,46 @@ impl Default for RollupConfig {
     }
 }
 
-/// Trimming of INGEST, EVENTS, ROLLUP and DEAD.
+/// Alerts: how long.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertConfig {
+    /// Days for which alerts are kept.
+    pub keep_days: u32,
+}
+
+impl Default for AlertConfig {
+    fn default() -> Self {
+        Self { keep_days: 90 }
+    }
+}
+
+/// Rows in the tables: how long, and how often the archive is looked after.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetainConfig {
+    /// Days for which rows stay in the tables once the archive has them.
+    pub raw_days: u32,
+    /// Between two looks at the archive's files.
+    pub interval_seconds: u32,
+}
+
+impl Default for RetainConfig {
+    fn default() -> Self {
+        Self {
+            raw_days: 7,
+            interval_seconds: 60,
+        }
+    }
+}
+
+/// Trimming of INGEST, EVENTS, ROLLUP, ALERTS, ARCHIVE and DEAD.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrimConfig {
     /// Between two rounds.
     pub interval_seconds: u32,
-    /// EVENTS, ROLLUP and DEAD are kept so long after they were stored here, bytes permitting.
+    /// EVENTS, ROLLUP, ARCHIVE and DEAD are kept so long after they were stored here, bytes permitting.
     pub retain_hours: u32,
     /// Above this share of a stream's byte limit what is durable is trimmed sooner.
     pub full_percent: u8,

@@ -4,23 +4,30 @@
 //! overview. All of it blocks, so it belongs on threads of its own, never on the async runtime.
 
 mod activity;
+mod alerts;
 mod answers;
 mod appending;
+mod archive;
+mod archive_views;
 mod columns;
 mod config;
 mod dead;
 mod decode;
 mod gate;
+mod keeping;
 mod ledger;
 mod live;
 mod message;
+mod migrate;
 mod open;
 mod overview;
 mod progress;
 mod query;
 mod ranges;
 mod rate_window;
+mod retain;
 mod rollup;
+mod rollup_views;
 mod row_json;
 mod schema;
 mod series;
@@ -34,12 +41,13 @@ mod worker;
 mod writing;
 
 pub use activity::Activity;
-pub use config::{Config, DATABASE_FILE, QueryConfig, RollupConfig, TrimConfig};
+pub use config::{AlertConfig, Config, DATABASE_FILE, QueryConfig, RetainConfig, RollupConfig, TrimConfig};
 pub use ledger::{StreamFigures, ledger};
 pub use message::{CommitError, Headers, Outcome, Rejected, Source, StoredMessage};
 pub use open::Settings;
 pub use overview::Monitor;
 pub use query::{Column, Limits, Part, QueryError, QueryErrorKind, Reader, Summary, Truncation};
 pub use ranges::RangeSet;
+pub use retain::Keeper;
 pub use store::Store;
 pub use worker::Sink;

@@ -49,7 +49,10 @@ impl Live {
     }
 
     fn load_kind(&mut self, connection: &Connection, kind: Kind, start: i64) -> anyhow::Result<()> {
-        let totals = format!("SELECT count(*), max(epoch_us(stored)) FROM {kind}");
+        let cold = format!(
+            "SELECT coalesce(sum(rows), 0) FROM archive_file WHERE kind = '{kind}' AND state <> 'copy'"
+        );
+        let totals = format!("SELECT (count(*) + ({cold}))::UBIGINT, max(epoch_us(stored)) FROM {kind}");
         let (rows, newest) = connection.query_row(&totals, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         self.totals.insert(kind, rows);
         self.newest = self.newest.max(newest);

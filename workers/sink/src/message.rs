@@ -3,6 +3,7 @@
 use std::fmt;
 
 use schemas::Time;
+use schemas::alert::Match;
 
 use crate::Activity;
 
@@ -13,10 +14,20 @@ pub enum Source {
     Events,
     /// Partial aggregates: the stream ROLLUP.
     Rollup,
+    /// What rules found: the stream ALERTS.
+    Alerts,
     /// Dead letters: the stream DEAD.
     Dead,
+    /// Archive jobs and the files they became: the stream ARCHIVE.
+    Archive,
     /// No stream of its own: those messages of EVENTS whose aggregates are in the table `rollup`, or never will be.
     Merged,
+    /// No stream of its own: those messages of EVENTS that were archived, or never will be.
+    Archived,
+    /// No stream of its own: those messages of EVENTS that became dead letters; no row of them was stored.
+    Refused,
+    /// No stream of its own: those messages of EVENTS that this database never saw, because the stream had lost them.
+    Unseen,
 }
 
 impl Source {
@@ -25,16 +36,30 @@ impl Source {
         match self {
             Source::Events => "EVENTS",
             Source::Rollup => "ROLLUP",
+            Source::Alerts => "ALERTS",
             Source::Dead => "DEAD",
+            Source::Archive => "ARCHIVE",
             Source::Merged => "EVENTS/rollup",
+            Source::Archived => "EVENTS/archive",
+            Source::Refused => "EVENTS/refused",
+            Source::Unseen => "EVENTS/unseen",
         }
     }
 
     /// The stream with exactly this name.
     pub fn parse(name: &str) -> Option<Source> {
-        [Source::Events, Source::Rollup, Source::Dead, Source::Merged]
-            .into_iter()
-            .find(|source| source.as_str() == name)
+        let all = [
+            Source::Events,
+            Source::Rollup,
+            Source::Alerts,
+            Source::Dead,
+            Source::Archive,
+            Source::Merged,
+            Source::Archived,
+            Source::Refused,
+            Source::Unseen,
+        ];
+        all.into_iter().find(|source| source.as_str() == name)
     }
 }
 
@@ -76,7 +101,7 @@ pub struct StoredMessage<'a> {
     pub stored: Time,
 }
 
-/// An EVENTS or ROLLUP message that cannot be stored, for the caller to dead-letter.
+/// A message, not a dead letter, that cannot be stored, for the caller to dead-letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Its position in the batch.
@@ -86,7 +111,7 @@ pub struct Rejected {
 }
 
 /// What one commit did.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// Rows written to the tables of the kinds.
     pub rows: u64,
@@ -102,6 +127,8 @@ pub struct Outcome {
     pub deferred: Vec<usize>,
     /// What was written, for [`crate::Monitor::record`].
     pub activity: Activity,
+    /// Alerts of the sink's own, already in the table: to be told.
+    pub alerts: Vec<Match>,
 }
 
 /// Why a commit failed. The next commit starts from what is stored: normally nothing of this batch.

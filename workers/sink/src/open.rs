@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use duckdb::{Config, Connection};
 
+use crate::archive_views;
 use crate::schema::{self, quote};
 
 /// Limits of the database. They hold for all connections together.
@@ -70,6 +71,8 @@ pub(crate) fn open(path: &Path, settings: &Settings) -> anyhow::Result<Connectio
         }
     })?;
     lock_down(&connection, settings).context("could not restrict the database's configuration")?;
+    // With its files they come into being in the keeper's first round, which looks whether they are there.
+    archive_views::create_without_files(&connection)?;
     Ok(connection)
 }
 

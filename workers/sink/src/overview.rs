@@ -6,11 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use duckdb::{Connection, OptionalExt, params};
 use schemas::Time;
+use schemas::archive::{Coverage, CoverageRequest};
 use schemas::overview::{DatabaseInfo, Ledger, Overview};
 
 use crate::activity::SECOND;
 use crate::live::Live;
-use crate::{Outcome, RangeSet, Source, Store, StreamFigures, ledger};
+use crate::{Outcome, RangeSet, Source, Store, StreamFigures, archive, ledger};
 
 /// The state of the whole system, ready to be shown. Shared between threads.
 pub struct Monitor {
@@ -77,6 +78,27 @@ impl Monitor {
     /// The database cannot be read.
     pub fn checkpoint(&self, source: Source, epoch: &str) -> anyhow::Result<u64> {
         read_checkpoint(&lock(&self.connection), source, epoch)
+    }
+
+    /// Where the messages begin, from this sequence of EVENTS on, that the archive still needs.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn first_unarchived(&self, epoch: &str, from: u64) -> anyhow::Result<u64> {
+        let connection = lock(&self.connection);
+        Ok(archive::processed_set(&connection, Source::Archived, epoch)?.first_absent(from))
+    }
+
+    /// What became of a range of EVENTS.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn coverage(&self, request: &CoverageRequest) -> anyhow::Result<Coverage> {
+        let connection = lock(&self.connection);
+        connection.execute_batch("BEGIN TRANSACTION READ ONLY")?;
+        let coverage = archive::coverage(&connection, request);
+        connection.execute_batch("ROLLBACK")?;
+        coverage
     }
 
     fn database(&self) -> DatabaseInfo {

@@ -11,11 +11,13 @@ use schemas::Time;
 
 use crate::{RangeSet, Source};
 
-/// Epochs of INGEST a database can know: ids are 16 bits, and 0 is not used.
+/// Epochs a database can know: ids are 16 bits, and 0 is not used.
 const EPOCHS_MAX: usize = u16::MAX as usize;
 
 /// The stream whose sequences are origins.
 const INGEST: &str = "INGEST";
+/// The stream that the rows come from.
+const EVENTS: &str = "EVENTS";
 
 /// One epoch of INGEST.
 #[derive(Debug, Clone)]
@@ -29,7 +31,16 @@ pub(crate) struct Epoch {
     dead_changed: bool,
 }
 
-/// One epoch of EVENTS or DEAD.
+/// One epoch of EVENTS, as rows name it.
+#[derive(Debug, Clone)]
+struct EventsEpoch {
+    id: u16,
+    name: String,
+    /// Until it is saved.
+    first_seen: Option<Time>,
+}
+
+/// One epoch of another stream, or of EVENTS.
 #[derive(Debug, Clone)]
 struct Stream {
     source: Source,
@@ -43,6 +54,7 @@ struct Stream {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     epochs: Vec<Epoch>,
+    events_epochs: Vec<EventsEpoch>,
     streams: Vec<Stream>,
 }
 
@@ -67,6 +79,14 @@ impl Progress {
         while let Some(row) = rows.next()? {
             let (id, name): (u16, String) = (row.get(0)?, row.get(1)?);
             progress.epochs.push(Epoch::new(id, name, None));
+        }
+        let mut rows = epochs.query([EVENTS])?;
+        while let Some(row) = rows.next()? {
+            progress.events_epochs.push(EventsEpoch {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                first_seen: None,
+            });
         }
         let mut sets = connection.prepare("SELECT epoch, outcome, ranges FROM origin_sets")?;
         let mut rows = sets.query([])?;
@@ -115,6 +135,19 @@ impl Progress {
         Some(&stream.processed)
     }
 
+    /// The parts of a range that were not processed.
+    pub(crate) fn absent(
+        &self,
+        source: Source,
+        epoch: &str,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Vec<std::ops::RangeInclusive<u64>> {
+        match self.processed(source, epoch) {
+            Some(set) => set.gaps(&range),
+            None => vec![range],
+        }
+    }
+
     /// Marks sequences as processed.
     pub(crate) fn process(&mut self, source: Source, epoch: &str, sequences: std::ops::RangeInclusive<u64>) {
         let found = self
@@ -140,13 +173,34 @@ impl Progress {
         if let Some(at) = self.epochs.iter().position(|epoch| epoch.name == name) {
             return self.epochs.get_mut(at);
         }
-        if self.epochs.len() >= EPOCHS_MAX {
-            return None;
-        }
-        let id = self.epochs.last().map_or(0, |epoch| epoch.id).checked_add(1)?;
+        let id = self.next_epoch_id()?;
         self.epochs
             .push(Epoch::new(id, name.to_owned(), Some(first_seen)));
         self.epochs.last_mut()
+    }
+
+    /// The id of this epoch of EVENTS, noted now if it is new. None if there are too many.
+    pub(crate) fn events_epoch(&mut self, name: &str, first_seen: Time) -> Option<u16> {
+        if let Some(epoch) = self.events_epochs.iter().find(|epoch| epoch.name == name) {
+            return Some(epoch.id);
+        }
+        let id = self.next_epoch_id()?;
+        self.events_epochs.push(EventsEpoch {
+            id,
+            name: name.to_owned(),
+            first_seen: Some(first_seen),
+        });
+        Some(id)
+    }
+
+    /// Ids of all streams' epochs are different, so that a join needs no more than the id.
+    fn next_epoch_id(&self) -> Option<u16> {
+        let ids = self.epochs.iter().map(|epoch| epoch.id);
+        let ids = ids.chain(self.events_epochs.iter().map(|epoch| epoch.id));
+        let known = ids.clone().count();
+        (known < EPOCHS_MAX)
+            .then(|| ids.max().unwrap_or(0).checked_add(1))
+            .flatten()
     }
 
     /// The state of this epoch of INGEST, if it is known.
@@ -157,6 +211,7 @@ impl Progress {
     /// Whether anything changed since it was loaded or saved.
     pub(crate) fn has_changed(&self) -> bool {
         self.streams.iter().any(|stream| stream.changed)
+            || self.events_epochs.iter().any(|epoch| epoch.first_seen.is_some())
             || self
                 .epochs
                 .iter()
@@ -167,6 +222,11 @@ impl Progress {
     pub(crate) fn save(&mut self, connection: &Connection) -> anyhow::Result<()> {
         for epoch in &mut self.epochs {
             epoch.save(connection)?;
+        }
+        for epoch in &mut self.events_epochs {
+            if let Some(first_seen) = epoch.first_seen.take() {
+                save_epoch(connection, EVENTS, epoch.id, &epoch.name, first_seen)?;
+            }
         }
         for stream in self.streams.iter_mut().filter(|stream| stream.changed) {
             let seq = stream.processed.contiguous();
@@ -203,9 +263,7 @@ impl Epoch {
 
     fn save(&mut self, connection: &Connection) -> anyhow::Result<()> {
         if let Some(first_seen) = self.first_seen.take() {
-            connection
-                .prepare_cached("INSERT INTO epochs VALUES (?, ?, ?, make_timestamp(?::BIGINT))")?
-                .execute(params![self.id, INGEST, self.name, first_seen.0])?;
+            save_epoch(connection, INGEST, self.id, &self.name, first_seen)?;
             connection
                 .prepare_cached("INSERT INTO origin_sets VALUES ($1, 'stored', ''), ($1, 'dead', '')")?
                 .execute(params![self.id])?;
@@ -222,4 +280,17 @@ impl Epoch {
         }
         Ok(())
     }
+}
+
+fn save_epoch(
+    connection: &Connection,
+    stream: &str,
+    id: u16,
+    name: &str,
+    first_seen: Time,
+) -> anyhow::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO epochs VALUES (?, ?, ?, make_timestamp(?::BIGINT))")?
+        .execute(params![id, stream, name, first_seen.0])?;
+    Ok(())
 }

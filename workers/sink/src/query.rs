@@ -308,6 +308,10 @@ impl QueryError {
                 QueryErrorKind::Memory,
                 "; aggregate or filter more, or raise sink.memory_limit_megabytes",
             ),
+            "IO Error" if text.contains(".parquet") => (
+                QueryErrorKind::Failed,
+                "; if it is a file of the archive, it was removed a moment ago: ask again in a minute, see `aiai archive verify`",
+            ),
             "IO Error" | "INTERNAL Error" | "FATAL Error" | "INTERRUPT Error" => (QueryErrorKind::Failed, ""),
             "Catalog Error" if text.contains("Table with name") => (
                 QueryErrorKind::Invalid,

@@ -51,6 +51,16 @@ impl RangeSet {
         both
     }
 
+    /// The parts of a range that are not in the set.
+    pub fn gaps(&self, range: &RangeInclusive<u64>) -> Vec<RangeInclusive<u64>> {
+        self.0.gaps(range).collect()
+    }
+
+    /// The lowest sequence, from this one on, that is not in the set.
+    pub fn first_absent(&self, from: u64) -> u64 {
+        self.0.get(&from).map_or(from, |range| range.end() + 1)
+    }
+
     /// How many sequences are in the set.
     pub fn count(&self) -> u64 {
         self.0.iter().map(|range| range.end() - range.start() + 1).sum()
@@ -147,6 +157,9 @@ mod tests {
             prop_assert_eq!(set.count(), model.len() as u64);
             prop_assert_eq!(set.count_up_to(last), model.range(..=last).count() as u64);
             prop_assert_eq!(set.last(), model.last().copied());
+            prop_assert_eq!(set.first_absent(last), (last..).find(|n| !model.contains(n)).unwrap());
+            let gaps: BTreeSet<u64> = set.gaps(&(1..=last.max(1))).into_iter().flatten().collect();
+            prop_assert_eq!(gaps, (1..=last.max(1)).filter(|n| !model.contains(n)).collect::<BTreeSet<u64>>());
             prop_assert_eq!(set.contiguous(), (1..).find(|n| !model.contains(n)).unwrap() - 1);
             prop_assert_eq!(RangeSet::parse(&set.text()).unwrap(), set);
         }

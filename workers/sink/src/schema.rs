@@ -3,11 +3,14 @@
 use anyhow::{Context, bail};
 use duckdb::{Connection, OptionalExt};
 
+use crate::rollup_views::rollup_views;
+use crate::{alerts, archive_views, migrate};
+
 /// Version of the tables below. Raise it, and add a migration, when one of them changes.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// A column: name, DuckDB type, comment.
-type Column = (&'static str, &'static str, &'static str);
+pub(crate) type Column = (&'static str, &'static str, &'static str);
 
 struct Table {
     name: &'static str,
@@ -38,6 +41,16 @@ const EVENT_END: &[Column] = &[
         "stored",
         "TIMESTAMP",
         "when NATS stored the EVENTS message, UTC: arrival",
+    ),
+    (
+        "events_seq",
+        "UBIGINT",
+        "sequence in EVENTS of the message that carried it; null: stored before version 3",
+    ),
+    (
+        "events_epoch",
+        "USMALLINT",
+        "the epoch of EVENTS: epochs.id; null: stored before version 3",
     ),
 ];
 
@@ -175,6 +188,35 @@ const ROLLUP: &[Column] = &[
     ),
 ];
 
+const ALERT_MATCH: &[Column] = &[
+    ("rule", "VARCHAR", "the rule that matched"),
+    ("severity", "VARCHAR", "info, warning or critical"),
+    (
+        "key",
+        "VARCHAR",
+        "what the rule tells apart; __other__: keys past the limit",
+    ),
+    ("tenant", "VARCHAR", "whose events"),
+    ("window_start", "TIMESTAMP", "start of the window, UTC"),
+    ("window_seconds", "UINTEGER", "width of the window"),
+    ("count", "UBIGINT", "events that matched"),
+    ("first_ts", "TIMESTAMP", "when the first of them happened, UTC"),
+    ("last_ts", "TIMESTAMP", "when the last of them happened, UTC"),
+    ("message", "VARCHAR", "the rule's message about the first"),
+    ("sample", "JSON", "the first, unless it is large"),
+    ("stored", "TIMESTAMP", "when NATS stored what was found, UTC"),
+    (
+        "events_epoch",
+        "VARCHAR",
+        "ULID of the epoch of EVENTS; null: folded, or of no event",
+    ),
+    (
+        "events_seq",
+        "UBIGINT",
+        "sequence in EVENTS of the message that held them",
+    ),
+];
+
 const TABLES: &[Table] = &[
     Table {
         name: "metric",
@@ -195,6 +237,11 @@ const TABLES: &[Table] = &[
         name: "rollup",
         comment: "aggregates as they came: ask the views rollup_1m, rollup_1h and rollup_1d, which merge them",
         columns: &[ROLLUP],
+    },
+    Table {
+        name: "alert_match",
+        comment: "what rules found, as it came: ask the view alert, which merges it",
+        columns: &[ALERT_MATCH],
     },
     Table {
         name: "dead",
@@ -243,13 +290,19 @@ const TABLES: &[Table] = &[
         ]],
     },
     Table {
+        name: "archive_file",
+        comment: "the files of the archive",
+        columns: &[archive_views::FILE],
+    },
+    Table {
         name: "checkpoint",
         comment: "how far each stream was processed",
         columns: &[&[
             (
                 "stream",
                 "VARCHAR",
-                "EVENTS, ROLLUP or DEAD; EVENTS/rollup: which of EVENTS are in rollup",
+                "EVENTS, ROLLUP, ALERTS, ARCHIVE or DEAD; EVENTS/rollup, /archive, /refused, /unseen: which of EVENTS are \
+                 in rollup, are archived, became dead letters, were lost before they came here",
             ),
             ("epoch", "VARCHAR", "ULID of that stream's epoch"),
             (
@@ -277,8 +330,12 @@ pub(crate) fn prepare(connection: &Connection) -> anyhow::Result<()> {
             "the database has schema version {newer}, this aiai knows {VERSION}: \
              run the newer aiai that wrote it, or point data at another folder"
         ),
-        // Version 1 had no rollup; its other tables are the same.
-        Some(_) | None => create(connection).context("could not create the tables"),
+        Some(_) => migrate::upgrade(connection, create_sql)
+            .context("could not bring the tables to the version of this aiai"),
+        None => migrate::in_transaction(connection, |connection| {
+            Ok(connection.execute_batch(&create_sql())?)
+        })
+        .context("could not create the tables"),
     }
 }
 
@@ -307,8 +364,9 @@ fn version(connection: &Connection) -> anyhow::Result<Option<u32>> {
     }
 }
 
-fn create(connection: &Connection) -> anyhow::Result<()> {
-    let mut sql = String::from("BEGIN;");
+/// Creates what is missing, and says what everything means.
+fn create_sql() -> String {
+    let mut sql = String::new();
     for table in TABLES {
         let columns = || table.columns.iter().copied().flatten();
         let list: Vec<String> = columns()
@@ -329,51 +387,26 @@ fn create(connection: &Connection) -> anyhow::Result<()> {
     }
     sql.push_str("CREATE TABLE IF NOT EXISTS aiai_meta(key VARCHAR, value VARCHAR);");
     sql.push_str(&rollup_views());
+    sql.push_str(&alert_view());
     sql.push_str("DELETE FROM aiai_meta WHERE key = 'schema_version';");
     sql.push_str(&format!(
-        "INSERT INTO aiai_meta VALUES ('schema_version', '{VERSION}'); COMMIT;"
+        "INSERT INTO aiai_meta VALUES ('schema_version', '{VERSION}');"
     ));
-    connection.execute_batch(&sql)?;
-    Ok(())
-}
-
-/// The rows of `rollup` that pass a filter, merged into one for each series and bucket, with the table's columns.
-pub(crate) fn rollup_merged(filter: &str) -> String {
-    format!(
-        "SELECT name, tenant, source, tags, bucket, resolution, count, sum, total, min, max,
-            latest.value AS last, latest.ts AS last_ts, latest.origin AS last_origin, latest.idx AS last_idx,
-            hist_merge(hists) AS hist
-        FROM (SELECT name, tenant, source, tags, bucket, resolution,
-                sum(count)::UBIGINT AS count, sum(sum) AS sum,
-                CASE WHEN count(total) = count(*) THEN sum(total) END AS total, min(min) AS min, max(max) AS max,
-                max({{'ts': last_ts, 'origin': last_origin, 'idx': last_idx, 'value': last}}) AS latest,
-                list(hist) FILTER (hist IS NOT NULL) AS hists
-            FROM rollup WHERE {filter} GROUP BY name, tenant, source, tags, bucket, resolution)"
-    )
-}
-
-/// Views that merge deltas, and quantiles. The numbers are those of [`schemas::rollup::Sketch`].
-fn rollup_views() -> String {
-    let mut sql = String::from(
-        "CREATE OR REPLACE MACRO hist_merge(hists) AS (
-            SELECT map_from_entries(list({'key': k, 'value': c} ORDER BY k))
-            FROM (SELECT e.key AS k, sum(e.value)::UBIGINT AS c
-                FROM (SELECT unnest(flatten(list_transform(hists, lambda h: map_entries(h)))) AS e) GROUP BY e.key));
-        CREATE OR REPLACE MACRO hist_value(k) AS CASE WHEN k = 0 THEN 0.0::DOUBLE ELSE
-            sign(k) * exp((abs(k) - 40000) * ln(1.01::DOUBLE / 0.99)) * 2 / (1 + 1.01::DOUBLE / 0.99) END;
-        CREATE OR REPLACE MACRO quantile_of(hist, q) AS hist_value(
-            list_transform([{'entries': list_sort(map_entries(hist)), 'rank': q::DOUBLE * (list_sum(map_values(hist)) - 1)}],
-                lambda h: list_reduce(h.entries, lambda seen, next: CASE WHEN seen.value > h.rank THEN seen
-                    ELSE {'key': next.key, 'value': seen.value + next.value} END))[1].key);",
-    );
-    for resolution in ["1m", "1h", "1d"] {
-        let rows = rollup_merged(&format!("resolution = '{resolution}'"));
-        sql.push_str(&format!(
-            "CREATE OR REPLACE VIEW rollup_{resolution} AS \
-             SELECT * EXCLUDE (resolution, last_origin, last_idx) FROM ({rows});"
-        ));
-    }
     sql
+}
+
+/// The view that merges what rules found.
+fn alert_view() -> String {
+    let rows = alerts::merged("true");
+    format!("CREATE OR REPLACE VIEW alert AS SELECT * EXCLUDE (stored) FROM ({rows});")
+}
+
+/// The columns of the table of a kind, in order.
+pub(crate) fn columns_of(kind: &str) -> impl Iterator<Item = &'static Column> {
+    let table = TABLES.iter().find(move |table| table.name == kind);
+    table
+        .into_iter()
+        .flat_map(|table| table.columns.iter().copied().flatten())
 }
 
 /// A text as an SQL literal.

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use duckdb::Connection;
-use schemas::Time;
+use schemas::{Origins, Time};
 
-use crate::config::RollupConfig;
+use crate::alerts::Upkeep;
+use crate::config::{AlertConfig, RollupConfig};
 use crate::open::{self, Settings};
 use crate::progress::Progress;
 use crate::rollup::Rollups;
@@ -24,8 +25,11 @@ pub struct Store {
     path: PathBuf,
     progress: Progress,
     rollups: Rollups,
+    alerts: Upkeep,
     /// The last commit failed and `progress` could not be loaded again yet.
     stale: bool,
+    /// ULID of the epoch that EVENTS has now.
+    events_epoch: Option<String>,
     /// Sequences to be noted as processed with the next commit that succeeds.
     settled: Vec<(Source, String, RangeInclusive<u64>)>,
 }
@@ -47,7 +51,9 @@ impl Store {
             path: path.to_owned(),
             progress,
             rollups,
+            alerts: Upkeep::default(),
             stale: false,
+            events_epoch: None,
             settled: Vec::new(),
         })
     }
@@ -89,10 +95,17 @@ impl Store {
         self.settled
             .push((source, stream_epoch.to_owned(), sequence..=sequence));
         if source == Source::Events {
-            // None of its rows is here, so its aggregates must not be either.
-            self.settled
-                .push((Source::Merged, stream_epoch.to_owned(), sequence..=sequence));
+            // None of its rows is here, so its aggregates must not be either, nor its rows in a file.
+            for source in [Source::Merged, Source::Refused] {
+                self.settled
+                    .push((source, stream_epoch.to_owned(), sequence..=sequence));
+            }
         }
+    }
+
+    /// Notes which epoch EVENTS has now: of others nothing more will come.
+    pub fn events_begin(&mut self, epoch: &str) {
+        self.events_epoch = Some(epoch.to_owned());
     }
 
     /// Notes where a stream begins: what lies before was removed from it and will never be delivered. Counts in
@@ -100,17 +113,48 @@ impl Store {
     pub fn begin_at(&mut self, source: Source, stream_epoch: &str, first_sequence: u64) {
         if first_sequence > 1 && self.checkpoint(source, stream_epoch) < first_sequence - 1 {
             let removed = 1..=first_sequence - 1;
-            self.progress.process(source, stream_epoch, removed.clone());
-            self.settled.push((source, stream_epoch.to_owned(), removed));
+            if source == Source::Events {
+                for unseen in self.progress.absent(source, stream_epoch, removed.clone()) {
+                    self.note(Source::Unseen, stream_epoch, unseen);
+                }
+                // Nobody can archive them any more.
+                self.note(Source::Archived, stream_epoch, removed.clone());
+            }
+            self.note(source, stream_epoch, removed);
         }
     }
 
-    /// Folds and forgets aggregates as far as it is time to.
+    /// Notes that these messages were removed from their stream. Counts as [`Store::begin_at`] does.
+    pub fn give_up(&mut self, source: Source, stream_epoch: &str, sequences: RangeInclusive<u64>) {
+        if source == Source::Events {
+            self.note(Source::Refused, stream_epoch, sequences.clone());
+        }
+        self.note(source, stream_epoch, sequences);
+    }
+
+    /// Counts at once, is kept with the next commit.
+    fn note(&mut self, source: Source, stream_epoch: &str, sequences: RangeInclusive<u64>) {
+        self.progress.process(source, stream_epoch, sequences.clone());
+        self.settled.push((source, stream_epoch.to_owned(), sequences));
+    }
+
+    /// The lowest sequence of a stream that was not processed although a later one was.
+    pub fn hole(&self, source: Source, stream_epoch: &str) -> Option<u64> {
+        let processed = self.progress.processed(source, stream_epoch)?;
+        let next = processed.contiguous() + 1;
+        let settled = self.settled.iter().any(|(of, epoch, sequences)| {
+            (*of, epoch.as_str()) == (source, stream_epoch) && sequences.contains(&next)
+        });
+        (processed.last()? > next && !settled).then_some(next)
+    }
+
+    /// Folds and forgets aggregates and alerts as far as it is time to.
     ///
     /// # Errors
     /// The database failed. No number has changed; the next call tries again.
-    pub fn maintain(&mut self, config: &RollupConfig, now: Time) -> anyhow::Result<()> {
-        self.rollups.maintain(&self.connection, config, now)
+    pub fn maintain(&mut self, rollup: &RollupConfig, alerts: &AlertConfig, now: Time) -> anyhow::Result<()> {
+        self.rollups.maintain(&self.connection, rollup, now)?;
+        self.alerts.maintain(&self.connection, alerts, now)
     }
 
     /// Stores a batch in one transaction.
@@ -176,6 +220,7 @@ impl Store {
         let mut writing = Writing {
             connection: &self.connection,
             progress: &mut self.progress,
+            events_epoch: self.events_epoch.as_deref(),
             gathered: Gathered::default(),
             outcome: Outcome::default(),
         };
@@ -190,12 +235,26 @@ impl Store {
         for (index, message) in of(Source::Rollup) {
             writing.partial(index, message);
         }
+        for (index, message) in of(Source::Alerts) {
+            writing.matches(index, message)?;
+        }
+        for (index, message) in of(Source::Archive) {
+            writing.archive(index, message)?;
+        }
         writing.dead_letters(batch)?;
         writing.flush()?;
         let Writing {
-            gathered, outcome, ..
+            mut gathered,
+            mut outcome,
+            ..
         } = writing;
-        self.rollups.append(&self.connection, gathered.partial)?;
+        outcome.alerts = self.rollups.append(&self.connection, gathered.partial)?;
+        let stored = batch.iter().map(|message| message.stored.0).max();
+        let stored = Time(stored.unwrap_or_default());
+        for found in &outcome.alerts {
+            gathered.matches.push(found, &Origins::new(), stored, None);
+        }
+        gathered.matches.append(&self.connection)?;
         if self.progress.has_changed() {
             self.progress.save(&self.connection)?;
         }
@@ -233,5 +292,6 @@ impl Outcome {
         self.deferred
             .extend(later.deferred.into_iter().map(|index| index + offset));
         self.activity.merge(later.activity);
+        self.alerts.extend(later.alerts);
     }
 }

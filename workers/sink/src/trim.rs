@@ -1,13 +1,16 @@
 //! Trimming: the streams forget what is durable here, and nothing else.
 //!
 //! INGEST goes as soon as every message up to a sequence is stored or dead in the database.
-//! EVENTS, ROLLUP and DEAD stay `retain_hours` longer, unless they fill up; EVENTS until the aggregates made of it
-//! are published, too. The sink alone does this.
+//! EVENTS, ROLLUP, ALERTS, ARCHIVE and DEAD stay `retain_hours` longer, unless they fill up; EVENTS until the
+//! aggregates made of it are published and its files are written, ALERTS until its webhooks are called, too. The
+//! newest archive job always stays: it fences the next one. Rules that lag further behind than that miss events: an
+//! alert a day late is none. The sink alone does this.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Context, StreamState, topology};
+use schemas::archive::JOB_SUBJECT;
 
 use crate::config::TrimConfig;
 use crate::{Monitor, Source};
@@ -38,7 +41,9 @@ pub(crate) async fn run(config: TrimConfig, monitor: Arc<Monitor>, limits: Limit
 pub(crate) struct Limits {
     pub(crate) events_bytes: u64,
     pub(crate) rollup_bytes: u64,
+    pub(crate) alerts_bytes: u64,
     pub(crate) dead_bytes: u64,
+    pub(crate) archive_bytes: u64,
 }
 
 async fn round(
@@ -64,20 +69,15 @@ async fn round(
     for (name, source, limit) in [
         (topology::EVENTS, Source::Events, limits.events_bytes),
         (topology::ROLLUP, Source::Rollup, limits.rollup_bytes),
+        (topology::ALERTS, Source::Alerts, limits.alerts_bytes),
         (topology::DEAD, Source::Dead, limits.dead_bytes),
+        (topology::ARCHIVE, Source::Archive, limits.archive_bytes),
     ] {
         let state = context.stream_state(name).await?;
         if state.messages == 0 {
             continue;
         }
-        let epoch = state.epoch.clone();
-        let checkpoint = blocking(monitor, move |monitor| monitor.checkpoint(source, &epoch)).await?;
-        let durable = if source == Source::Events {
-            let rolled_up = context.durable_state(topology::EVENTS, "rollup").await?.ack_floor;
-            checkpoint.min(rolled_up)
-        } else {
-            checkpoint
-        };
+        let durable = durable(monitor, context, source, &state).await?;
         let full = state.bytes > limit / 100 * u64::from(config.full_percent);
         let old = if full {
             middle(&state)
@@ -87,6 +87,53 @@ async fn round(
         trim(context, name, &state, old.min(durable + 1)).await?;
     }
     Ok(())
+}
+
+/// Up to where webhooks were called. Their durable reads alerts only: where none waits, what follows the last one
+/// holds none.
+async fn called(context: &Context, state: &StreamState) -> anyhow::Result<u64> {
+    let durable = context.durable_state(topology::ALERTS, "webhook").await?;
+    let idle = durable.pending == 0 && durable.ack_pending == 0;
+    Ok(if idle {
+        state.last_sequence
+    } else {
+        durable.ack_floor
+    })
+}
+
+/// Up to which sequence a stream is durable elsewhere, and needed by nobody.
+async fn durable(
+    monitor: &Arc<Monitor>,
+    context: &Context,
+    source: Source,
+    state: &StreamState,
+) -> anyhow::Result<u64> {
+    let (epoch, first) = (state.epoch.clone(), state.first_sequence);
+    let (checkpoint, archived) = blocking(monitor, move |monitor| {
+        let checkpoint = monitor.checkpoint(source, &epoch)?;
+        Ok((
+            checkpoint,
+            monitor.first_unarchived(&epoch, first)?.saturating_sub(1),
+        ))
+    })
+    .await?;
+    Ok(match source {
+        Source::Events => {
+            let rolled_up = context.durable_state(topology::EVENTS, "rollup").await?.ack_floor;
+            checkpoint.min(rolled_up).min(archived)
+        }
+        Source::Archive => {
+            let done = context
+                .durable_state(topology::ARCHIVE, "archive")
+                .await?
+                .ack_floor;
+            let newest = context.newest(topology::ARCHIVE, JOB_SUBJECT).await?;
+            let fence = newest.map_or(u64::MAX, |newest| newest.sequence);
+            checkpoint.min(done).min(fence - 1)
+        }
+        Source::Alerts => checkpoint.min(called(context, state).await?),
+        _ => checkpoint,
+    })
 }
 
 /// A full stream loses its older half, as far as that is durable.

@@ -6,9 +6,10 @@ use std::panic::catch_unwind;
 use duckdb::Connection;
 use duckdb::arrow::datatypes::{UInt16Type, UInt64Type};
 use schemas::rollup::{Measured, Partial, fold};
-use schemas::{Origins, headers};
+use schemas::{Origins, alert, headers};
 
 use crate::activity::{Activity, Noted};
+use crate::alerts::{self, MatchColumns};
 use crate::appending::{self, TextColumn, numbers};
 use crate::columns::{EventColumns, Fill, MetricColumns, Stamp, UsageColumns};
 use crate::dead::{self, DeadColumns, DeadLetter, events_message};
@@ -31,6 +32,8 @@ pub(crate) struct Gathered {
     duplicate_events_seq: Vec<u64>,
     duplicate_origin: Vec<u64>,
     duplicate_epoch: Vec<u16>,
+    /// What rules found, of the whole transaction.
+    pub(crate) matches: MatchColumns,
     /// Aggregates, of the whole transaction.
     pub(crate) partial: Partial,
     rows: usize,
@@ -41,13 +44,15 @@ pub(crate) struct Gathered {
 pub(crate) struct Writing<'s> {
     pub(crate) connection: &'s Connection,
     pub(crate) progress: &'s mut Progress,
+    /// ULID of the epoch that EVENTS has now, if it is known.
+    pub(crate) events_epoch: Option<&'s str>,
     pub(crate) gathered: Gathered,
     pub(crate) outcome: Outcome,
 }
 
 impl Writing<'_> {
     /// Whether the message is new; notes it as processed from here on.
-    fn begin(&mut self, message: &StoredMessage<'_>) -> bool {
+    pub(crate) fn begin(&mut self, message: &StoredMessage<'_>) -> bool {
         let (source, epoch, sequence) = (message.source, message.stream_epoch, message.sequence);
         if self.progress.is_processed(source, epoch, sequence) {
             self.outcome.skipped += 1;
@@ -69,6 +74,9 @@ impl Writing<'_> {
                     continue;
                 }
                 self.make_partial(message, epoch, sequence);
+            }
+            if let Some(job) = letter.given_up_job() {
+                self.given_up(&job);
             }
             self.processed(message);
             letters.push((message, letter));
@@ -108,11 +116,15 @@ impl Writing<'_> {
             return Ok(());
         }
         let decoded = decode(message).and_then(|events| {
+            let events_epoch = self.progress.events_epoch(message.stream_epoch, message.stored);
             let epoch = self.progress.epoch(events.epoch, message.stored);
-            let epoch = epoch.ok_or("the database knows 65535 epochs of INGEST; it takes no more")?;
-            Ok((events, epoch))
+            let epochs = epoch.zip(events_epoch);
+            Ok((
+                events,
+                epochs.ok_or("the database knows 65535 epochs of streams; it takes no more")?,
+            ))
         });
-        let (events, epoch) = match decoded {
+        let (events, (epoch, events_epoch)) = match decoded {
             Ok(decoded) => decoded,
             Err(reason) => {
                 self.outcome.rejected.push(Rejected { index, reason });
@@ -124,6 +136,8 @@ impl Writing<'_> {
         let stamp = Stamp {
             epoch: epoch.id,
             stored: message.stored.0,
+            events_seq: message.sequence,
+            events_epoch,
         };
         self.processed(message);
         self.duplicates(message, &repeated, stamp.epoch);
@@ -173,6 +187,50 @@ impl Writing<'_> {
         self.processed(message);
     }
 
+    /// Counts what rules found in an EVENTS message once that was processed; until then it waits.
+    pub(crate) fn matches(&mut self, index: usize, message: &StoredMessage<'_>) -> anyhow::Result<()> {
+        if !self.begin(message) {
+            return Ok(());
+        }
+        if message.subject != alert::MATCHES_SUBJECT {
+            // Alerts as they are told: not for the database.
+            self.processed(message);
+            return Ok(());
+        }
+        let place = events_message(message.headers).ok_or("its headers name no message of EVENTS".to_owned());
+        let read = place.and_then(|place| {
+            Ok((
+                place,
+                alert::read(message.payload).map_err(|error| error.to_string())?,
+            ))
+        });
+        let (place, found) = match read {
+            Ok(read) => read,
+            Err(reason) => {
+                self.outcome.rejected.push(Rejected { index, reason });
+                return Ok(());
+            }
+        };
+        if !self.progress.is_processed(Source::Events, place.0, place.1) {
+            self.outcome.deferred.push(index);
+            return Ok(());
+        }
+        self.processed(message);
+        let refused = self.progress.is_processed(Source::Refused, place.0, place.1);
+        if refused || !self.gathered.matches.note(self.connection, place)? {
+            return Ok(());
+        }
+        // What is repeated in this very transaction must be in the table by now.
+        self.flush()?;
+        let repeated = alerts::repeated(self.connection, place)?;
+        for found in &found {
+            self.gathered
+                .matches
+                .push(found, &repeated, message.stored, Some(place));
+        }
+        Ok(())
+    }
+
     /// Does what worker rollup gave up on. What nobody can fold stays out of the aggregates.
     fn make_partial(&mut self, message: &StoredMessage<'_>, epoch: &str, sequence: u64) {
         if self.progress.is_processed(Source::Merged, epoch, sequence) {
@@ -196,7 +254,7 @@ impl Writing<'_> {
         self.progress.process(Source::Merged, epoch, sequence..=sequence);
     }
 
-    fn processed(&mut self, message: &StoredMessage<'_>) {
+    pub(crate) fn processed(&mut self, message: &StoredMessage<'_>) {
         let sequence = message.sequence;
         self.progress
             .process(message.source, message.stream_epoch, sequence..=sequence);

@@ -206,12 +206,28 @@ fn epochs_do_not_mix() {
     };
     assert_eq!(commit(&mut store, &[&recreated]).rows, 2);
     assert_eq!(
-        rows(&store, "SELECT DISTINCT epoch FROM metric ORDER BY 1"),
-        [json!({"epoch":1}), json!({"epoch":2})]
+        rows(
+            &store,
+            "SELECT DISTINCT e.epoch FROM metric m JOIN epochs e ON e.id = m.epoch ORDER BY 1"
+        ),
+        [json!({"epoch":INGEST_EPOCH}), json!({"epoch":other})]
     );
     assert_eq!(
-        rows(&store, "SELECT epoch FROM epochs ORDER BY id"),
+        rows(
+            &store,
+            "SELECT epoch FROM epochs WHERE stream = 'INGEST' ORDER BY id"
+        ),
         [json!({"epoch":INGEST_EPOCH}), json!({"epoch":other})]
+    );
+    assert_eq!(
+        rows(
+            &store,
+            "SELECT DISTINCT e.epoch FROM metric m JOIN epochs e ON e.id = m.events_epoch WHERE e.stream = 'EVENTS' ORDER BY 1"
+        ),
+        [
+            json!({"epoch":EVENTS_EPOCH}),
+            json!({"epoch":"01JD00000000000000000000B2"})
+        ]
     );
 }
 
@@ -245,7 +261,7 @@ fn files_that_cannot_be_opened_say_what_to_do() {
         .execute_batch("CREATE TABLE aiai_meta(key VARCHAR, value VARCHAR); INSERT INTO aiai_meta VALUES ('schema_version', '99')")
         .unwrap();
     drop(connection);
-    assert!(refusal(&newer).contains("schema version 99, this aiai knows 2: run the newer aiai"));
+    assert!(refusal(&newer).contains("schema version 99, this aiai knows 3: run the newer aiai"));
 }
 
 /// Opens the database in another process, for the test below.

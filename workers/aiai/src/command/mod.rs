@@ -1,10 +1,19 @@
 //! Commands that are not long-running processes; one file each.
 
+pub mod archive;
 pub mod config;
+pub mod health;
+pub mod ledger;
+pub mod metrics;
+pub mod period;
 pub mod publish;
 pub mod query;
 pub mod route;
+mod sql;
+pub mod status;
+pub mod tap;
 pub mod topology;
+pub mod usage;
 
 use bus::{CancellationToken, Context};
 

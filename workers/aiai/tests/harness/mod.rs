@@ -6,7 +6,10 @@
 #![allow(dead_code, reason = "no test program uses all of it")]
 
 pub mod browser;
+pub mod fleet;
+pub mod http;
 pub mod process;
+pub mod publisher;
 pub mod rollups;
 pub mod sample;
 pub mod wire;
@@ -86,10 +89,33 @@ struct Up {
     lines: mpsc::Receiver<String>,
 }
 
+/// One more process with workers.
+pub struct Extra {
+    child: Child,
+}
+
+impl Extra {
+    /// Sends the signal and waits for the end.
+    pub fn end(&mut self, signal: Signal) -> Option<i32> {
+        send(self.child.id(), signal);
+        let ended = || self.child.try_wait().expect("a status");
+        until("the end of aiai run", STOP_TIMEOUT * 3, ended).code()
+    }
+}
+
+impl Drop for Extra {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A folder of its own with an `aiai up` on it.
 pub struct World {
     folder: TempDir,
     up: Option<Up>,
+    /// `--set` of `aiai up` at every further start, as `section.key=value`.
+    pub settings: Vec<String>,
     /// Where NATS listens; port 0 until the first start.
     listen: String,
     /// `host:port`; kept over restarts, as what is open in a browser expects.
@@ -103,10 +129,19 @@ impl World {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             up: None,
+            settings: Vec::new(),
             listen: "127.0.0.1:0".into(),
             dashboard: String::new(),
             nats_pid: 0,
         }
+    }
+
+    /// `aiai up` in a new folder with settings of its own, ready.
+    pub fn start_with(settings: &[&str]) -> Self {
+        let mut world = Self::empty();
+        world.set(settings);
+        world.restart();
+        world
     }
 
     /// `aiai up` in a new folder, ready.
@@ -114,6 +149,12 @@ impl World {
         let mut world = Self::empty();
         world.restart();
         world
+    }
+
+    /// What to set at every further start, as KEY=VALUE.
+    pub fn set(&mut self, settings: &[&str]) {
+        self.settings
+            .extend(settings.iter().map(|&setting| setting.to_owned()));
     }
 
     /// The folder; `data` in it is aiai's.
@@ -150,6 +191,9 @@ impl World {
         };
         command.args(["--set", &format!("dashboard.listen={dashboard}")]);
         command.args(["--set", &format!("nats.listen={}", self.listen)]);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
         command
     }
 
@@ -269,6 +313,23 @@ impl World {
         command
     }
 
+    /// Another process with some of the workers on this server; killed when dropped.
+    pub fn also_run(&self, workers: &[&str]) -> Extra {
+        let mut command = self.cli(&["run"]);
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder().join("extra.log"));
+        command
+            .args(workers)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.expect("a log file"));
+        Extra {
+            child: command.spawn().expect("aiai run starts"),
+        }
+    }
+
     /// Rows of one SELECT, through `aiai query`.
     pub fn query(&self, sql: &str) -> Vec<Value> {
         let output = process::run(self.cli(&["query", sql, "-o", "ndjson", "--rows", "1000000"]));
@@ -337,7 +398,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    fn read(value: &Value) -> Self {
+    pub fn read(value: &Value) -> Self {
         let count = |name: &str| value[name].as_u64().expect("a count");
         Self {
             published: count("published"),

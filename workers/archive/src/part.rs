@@ -1,0 +1,228 @@
+//! From EVENTS messages to files: rows gathered by kind, sorted by time, cut into days. Pure but for the writing.
+//!
+//! The same messages give the same bytes, whoever writes them. Memory is bounded by [`PART_BYTES_MAX`], whatever a job holds.
+
+use std::ops::Range;
+
+use arrow_array::{RecordBatch, UInt32Array};
+use arrow_select::take::take_record_batch;
+use jiff::civil::Date;
+use schemas::archive::{File, path};
+use schemas::{Event, Kind, Metric, Origins, Time, Usage, read_lines, subjects};
+
+use crate::columns::{EventColumns, MetricColumns, Own, Row, Stamp, Table, UsageColumns};
+use crate::file::{Folder, Trouble};
+
+/// Payload gathered before it is written out: larger jobs become several files of a kind and day. A constant, so that doing
+/// a job again gives the same files.
+pub const PART_BYTES_MAX: usize = 96 * 1024 * 1024;
+/// Days of one kind with a file of their own. In rows of more days, the oldest days share the file of the first
+/// of them: nobody can make us write a million files.
+pub const DAYS_MAX: usize = 400;
+const DAY_MICROSECONDS: i64 = 86_400_000_000;
+
+/// An EVENTS message to be archived.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// What its rows have in common.
+    pub stamp: Stamp<'a>,
+    /// Its subject.
+    pub subject: &'a str,
+    /// Canonical events, one a line.
+    pub payload: &'a [u8],
+    /// Origins whose rows were stored from another message.
+    pub repeated: Option<&'a Origins>,
+}
+
+/// Why a job has no files.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The disk is in the way: the same job succeeds later.
+    #[error(transparent)]
+    Disk(#[from] Trouble),
+    /// The messages are: it never will.
+    #[error("{0}")]
+    Content(String),
+}
+
+/// Messages gathered, to become one file for each kind and day.
+pub struct Part {
+    epoch: String,
+    first: u64,
+    last: u64,
+    bytes: usize,
+    metric: Table<MetricColumns>,
+    event: Table<EventColumns>,
+    usage: Table<UsageColumns>,
+}
+
+impl Part {
+    /// An empty part of an epoch of EVENTS, from this sequence on.
+    pub fn new(epoch: &str, first: u64) -> Self {
+        Self {
+            epoch: epoch.to_owned(),
+            first,
+            last: first,
+            bytes: 0,
+            metric: Table::default(),
+            event: Table::default(),
+            usage: Table::default(),
+        }
+    }
+
+    /// Whether it is to be written before more is added.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= PART_BYTES_MAX
+    }
+
+    /// Adds a message's rows.
+    ///
+    /// # Errors
+    /// The message is not one that the sink stores.
+    pub fn add(&mut self, message: &Message<'_>) -> Result<(), Failure> {
+        let sequence = message.stamp.sequence;
+        let kind = message.subject.strip_prefix(subjects::EVENTS);
+        let kind = kind.and_then(|rest| rest.strip_prefix('.')).and_then(Kind::parse);
+        let added = match kind {
+            Some(Kind::Metric) => add::<Metric<'_>>(&mut self.metric, message),
+            Some(Kind::Event) => add::<Event<'_>>(&mut self.event, message),
+            Some(Kind::Usage) => add::<Usage<'_>>(&mut self.usage, message),
+            None => Err(format!("subject {} names no kind", message.subject)),
+        };
+        added.map_err(|problem| Failure::Content(format!("EVENTS message {sequence}: {problem}")))?;
+        self.last = sequence;
+        self.bytes += message.payload.len();
+        Ok(())
+    }
+
+    /// Writes its files, up to the sequence `last`; the next part starts behind it.
+    ///
+    /// # Errors
+    /// [`Failure::Disk`]: files that were written already are written again, the same.
+    pub fn write(mut self, last: u64, folder: &Folder) -> Result<Vec<File>, Failure> {
+        self.last = last;
+        let tables = [
+            (Kind::Metric, self.metric.take::<Metric<'_>>()),
+            (Kind::Event, self.event.take::<Event<'_>>()),
+            (Kind::Usage, self.usage.take::<Usage<'_>>()),
+        ];
+        let mut files = Vec::new();
+        for (kind, table) in tables {
+            let (rows, times) = table.map_err(|error| Failure::Content(error.to_string()))?;
+            let (rows, times) = sorted(rows, times)?;
+            for day in days(&times) {
+                let rows = rows.slice(day.start, day.len());
+                files.push(self.write_file(kind, &rows, &times[day], folder)?);
+            }
+        }
+        Ok(files)
+    }
+
+    fn write_file(
+        &self,
+        kind: Kind,
+        rows: &RecordBatch,
+        times: &[i64],
+        folder: &Folder,
+    ) -> Result<File, Failure> {
+        let (min_ts, max_ts) = (times[0], times[times.len() - 1]);
+        let date = date_of(min_ts);
+        let path = path(kind, &date, &self.epoch, self.first, self.last);
+        let written = folder.write(&path, rows)?;
+        Ok(File {
+            first: self.first,
+            last: self.last,
+            kind,
+            date,
+            path,
+            rows: times.len() as u64,
+            bytes: written.bytes,
+            sha256: written.sha256,
+            min_ts: Time(min_ts),
+            max_ts: Time(max_ts),
+        })
+    }
+}
+
+fn add<'a, T>(table: &mut Table<T::Own>, message: &Message<'a>) -> Result<(), String>
+where
+    T: Row + serde::Deserialize<'a>,
+    T::Own: Own<T>,
+{
+    let rows: Vec<T> = read_lines(message.payload).map_err(|error| error.to_string())?;
+    let is_new = |row: &&T| {
+        message
+            .repeated
+            .is_none_or(|repeated| !repeated.contains(row.origin()))
+    };
+    for row in rows.iter().filter(is_new) {
+        table.push(row, message.stamp);
+    }
+    Ok(())
+}
+
+/// By time; rows of the same time stay in the order in which they came.
+fn sorted(rows: RecordBatch, times: Vec<i64>) -> Result<(RecordBatch, Vec<i64>), Failure> {
+    if times.is_sorted() {
+        return Ok((rows, times));
+    }
+    let too_many = |_| Failure::Content("more rows than can be counted".to_owned());
+    let count = u32::try_from(times.len()).map_err(too_many)?;
+    let mut order: Vec<u32> = (0..count).collect();
+    order.sort_by_key(|at| times[*at as usize]);
+    let times = order.iter().map(|at| times[*at as usize]).collect();
+    let rows = take_record_batch(&rows, &UInt32Array::from(order));
+    Ok((rows.map_err(|error| Failure::Content(error.to_string()))?, times))
+}
+
+/// Where each file's rows are, in sorted rows.
+fn days(times: &[i64]) -> Vec<Range<usize>> {
+    let mut days: Vec<Range<usize>> = times
+        .chunk_by(|a, b| a.div_euclid(DAY_MICROSECONDS) == b.div_euclid(DAY_MICROSECONDS))
+        .scan(0, |start, day| {
+            let range = *start..*start + day.len();
+            *start = range.end;
+            Some(range)
+        })
+        .collect();
+    if let Some(more) = days.len().checked_sub(DAYS_MAX).filter(|more| *more > 0) {
+        let end = days[more].end;
+        days.drain(..more);
+        days[0] = 0..end;
+    }
+    days
+}
+
+/// The UTC day, `YYYY-MM-DD`.
+fn date_of(microseconds: i64) -> String {
+    let timestamp = jiff::Timestamp::from_microsecond(microseconds).unwrap_or_default();
+    let date: Date = timestamp.to_zoned(jiff::tz::TimeZone::UTC).date();
+    date.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_a_file_and_too_many_old_ones_share_one() {
+        let day = DAY_MICROSECONDS;
+        assert!(days(&[]).is_empty());
+        assert_eq!(days(&[-1, 0, 1, day - 1, day]), [0..1, 1..4, 4..5]);
+        let times: Vec<i64> = (0..DAYS_MAX as i64 + 2).map(|at| at * day).collect();
+        let shared = days(&times);
+        assert_eq!(
+            (shared.len(), &shared[0], &shared[1]),
+            (DAYS_MAX, &(0..3), &(3..4))
+        );
+        assert_eq!(shared[DAYS_MAX - 1].end, times.len());
+    }
+
+    #[test]
+    fn a_date_is_that_of_utc_in_any_year() {
+        assert_eq!(date_of(0), "1970-01-01");
+        assert_eq!(date_of(-1), "1969-12-31");
+        assert_eq!(date_of(-62_167_219_200_000_000), "0000-01-01");
+        assert_eq!(date_of(253_402_207_200_000_000), "9999-12-30");
+    }
+}

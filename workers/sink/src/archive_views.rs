@@ -1,0 +1,111 @@
+//! The table of archived files, and the views that read rows and files together: no row twice, none missing.
+//!
+//! A file counts from the moment its rows are no longer in the table (`cold`); the views name exactly those files,
+//! and are made anew in the transaction that moves rows out.
+
+use std::path::Path;
+
+use anyhow::Context;
+use duckdb::Connection;
+use schemas::Kind;
+
+use crate::schema::{self, Column, quote};
+
+/// The table `archive_file`.
+pub(crate) const FILE: &[Column] = &[
+    ("events_epoch", "VARCHAR", "ULID of the epoch of EVENTS"),
+    ("first_seq", "UBIGINT", "the first sequence of EVENTS it covers"),
+    ("last_seq", "UBIGINT", "the last sequence of EVENTS it covers"),
+    ("kind", "VARCHAR", "the kind of its rows: the table they were in"),
+    (
+        "date",
+        "DATE",
+        "the UTC day of its rows; of many very old days, the first",
+    ),
+    ("path", "VARCHAR", "where it is in the archive folder"),
+    ("rows", "UBIGINT", "its rows"),
+    ("bytes", "UBIGINT", "its size"),
+    ("sha256", "VARCHAR", "of its bytes, in hexadecimal digits"),
+    ("min_ts", "TIMESTAMP", "when the oldest of its rows happened, UTC"),
+    ("max_ts", "TIMESTAMP", "when the newest of its rows happened, UTC"),
+    (
+        "archived_at",
+        "TIMESTAMP",
+        "when NATS stored the news that it was written, UTC",
+    ),
+    (
+        "state",
+        "VARCHAR",
+        "copy: its rows are in the table, too; cold: they are only here; missing: they were only here and it is gone",
+    ),
+];
+
+/// Makes the views `metric_all`, `event_all` and `usage_all`, within the caller's transaction or in none. DuckDB looks
+/// into the first file of each.
+pub(crate) fn create(connection: &Connection, folder: Option<&Path>) -> anyhow::Result<()> {
+    for kind in Kind::ALL {
+        let files = match folder {
+            Some(folder) => cold_files(connection, folder, kind)?,
+            None => Vec::new(),
+        };
+        connection
+            .execute_batch(&view(kind, &files))
+            .with_context(|| format!("could not make the view {kind}_all; run `aiai archive verify`"))?;
+    }
+    Ok(())
+}
+
+/// The views without any file.
+pub(crate) fn create_without_files(connection: &Connection) -> anyhow::Result<()> {
+    create(connection, None)
+}
+
+fn cold_files(connection: &Connection, folder: &Path, kind: Kind) -> anyhow::Result<Vec<String>> {
+    let folder = std::path::absolute(folder)?;
+    let sql = "SELECT path FROM archive_file WHERE kind = ? AND state = 'cold' ORDER BY min_ts, path";
+    let mut statement = connection.prepare(sql)?;
+    let paths = statement.query_map([kind.as_str()], |row| row.get::<_, String>(0))?;
+    let mut files = Vec::new();
+    for path in paths {
+        let file = folder.join(path?);
+        let name = file.to_str().context("the archive folder's name is not UTF-8")?;
+        files.push(quote(name));
+    }
+    Ok(files)
+}
+
+fn view(kind: Kind, files: &[String]) -> String {
+    let columns: Vec<&Column> = schema::columns_of(kind.as_str()).collect();
+    let names: Vec<&str> = columns.iter().map(|(name, ..)| *name).collect();
+    let mut sql = format!(
+        "CREATE OR REPLACE VIEW {kind}_all AS SELECT {} FROM {kind}",
+        names.join(", ")
+    );
+    if !files.is_empty() {
+        let in_file: Vec<String> = columns
+            .iter()
+            .map(|(name, kind, _)| in_file(name, kind))
+            .collect();
+        sql.push_str(&format!(
+            " UNION ALL SELECT {} FROM read_parquet([{}], hive_partitioning = false) AS f
+             LEFT JOIN epochs AS i ON i.stream = 'INGEST' AND i.epoch = f.ingest_epoch
+             LEFT JOIN epochs AS e ON e.stream = 'EVENTS' AND e.epoch = f.events_epoch",
+            in_file.join(", "),
+            files.join(", ")
+        ));
+    }
+    sql.push_str(&format!(
+        "; COMMENT ON VIEW {kind}_all IS 'all rows of {kind}, of the table and of the archive''s files';"
+    ));
+    sql
+}
+
+/// A column of a table as its files have it.
+fn in_file(name: &str, column_type: &str) -> String {
+    match (name, column_type) {
+        ("epoch", _) => "i.id AS epoch".into(),
+        ("events_epoch", _) => "e.id AS events_epoch".into(),
+        (_, "JSON") => format!("f.{name}::JSON AS {name}"),
+        _ => format!("f.{name}"),
+    }
+}

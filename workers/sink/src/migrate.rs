@@ -1,0 +1,59 @@
+//! Bringing an older database to the tables of today. Nothing is lost and nothing is copied.
+
+use anyhow::Context;
+use duckdb::{Connection, params};
+use schemas::Kind;
+
+use crate::{RangeSet, Source};
+
+/// Runs a change as a whole or not at all.
+pub(crate) fn in_transaction<T>(
+    connection: &Connection,
+    change: impl FnOnce(&Connection) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    connection.execute_batch("BEGIN")?;
+    let changed = change(connection).and_then(|value| {
+        connection.execute_batch("COMMIT")?;
+        Ok(value)
+    });
+    if changed.is_err() {
+        // Fails where no transaction is open any more.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    changed
+}
+
+/// From version 1 or 2 to 3. Version 1 had no rollup, version 2 knew nothing of the archive.
+///
+/// Rows do not say which EVENTS message they came from until now, and nobody can find out. They stay in the table for
+/// good (their sequence is null), and the archive begins behind them.
+pub(crate) fn upgrade(connection: &Connection, create: impl FnOnce() -> String) -> anyhow::Result<()> {
+    in_transaction(connection, |connection| {
+        for kind in Kind::ALL {
+            connection.execute_batch(&format!(
+                "ALTER TABLE {kind} ADD COLUMN IF NOT EXISTS events_seq UBIGINT;
+                 ALTER TABLE {kind} ADD COLUMN IF NOT EXISTS events_epoch USMALLINT;"
+            ))?;
+        }
+        connection.execute_batch(&create())?;
+        begin_archive(connection)
+    })
+}
+
+fn begin_archive(connection: &Connection) -> anyhow::Result<()> {
+    let mut processed = Vec::new();
+    let mut statement = connection.prepare("SELECT epoch, seq, beyond FROM checkpoint WHERE stream = ?")?;
+    let mut rows = statement.query([Source::Events.as_str()])?;
+    while let Some(row) = rows.next()? {
+        let (epoch, seq, beyond): (String, u64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let beyond = RangeSet::parse(&beyond).context("checkpoint.beyond is not ranges")?;
+        processed.push((epoch, beyond.last().unwrap_or(seq).max(seq)));
+    }
+    for (epoch, last) in processed {
+        connection.execute(
+            "INSERT INTO checkpoint(stream, epoch, seq, beyond) VALUES (?, ?, ?, '')",
+            params![Source::Archived.as_str(), epoch, last],
+        )?;
+    }
+    Ok(())
+}

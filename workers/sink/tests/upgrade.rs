@@ -1,0 +1,86 @@
+//! Databases of older versions: nothing is lost, what is new works.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use serde_json::json;
+use sink::{Keeper, Monitor, Source};
+use support::*;
+
+/// Shared columns of the tables of kinds, as version 2 had them.
+const END: &str = "tags JSON, session VARCHAR, work_item VARCHAR, trace_id VARCHAR, v USMALLINT, origin UBIGINT, \
+    idx UINTEGER, epoch USMALLINT, stored TIMESTAMP";
+
+/// Writes a database as version 1 or 2 left it: one row of each of two kinds, two messages processed, and a third
+/// one behind a hole.
+fn write_old(file: &std::path::Path, version: u32) {
+    let connection = duckdb::Connection::open(file).unwrap();
+    let start = "ts TIMESTAMP, tenant VARCHAR, source VARCHAR";
+    let rollup = "CREATE TABLE rollup(name VARCHAR, tenant VARCHAR, source VARCHAR, tags JSON, bucket TIMESTAMP,
+        resolution VARCHAR, count UBIGINT, sum DOUBLE, total DECIMAL(38,9), min DOUBLE, max DOUBLE, last DOUBLE,
+        last_ts TIMESTAMP, last_origin UBIGINT, last_idx UINTEGER, hist MAP(INTEGER, UBIGINT));";
+    connection
+        .execute_batch(&format!(
+            "CREATE TABLE metric({start}, name VARCHAR, value DOUBLE, metric_type VARCHAR, {END});
+             CREATE TABLE event({start}, name VARCHAR, data JSON, {END});
+             CREATE TABLE usage({start}, model VARCHAR, provider VARCHAR, tokens_in BIGINT, tokens_out BIGINT,
+                tokens_cache_read BIGINT, tokens_cache_write BIGINT, tokens_reasoning BIGINT, cost_usd DECIMAL(18,9),
+                cost_source VARCHAR, latency_ms DOUBLE, ttft_ms DOUBLE, task_complexity VARCHAR, status VARCHAR,
+                error VARCHAR, reservation VARCHAR, {END});
+             {}
+             CREATE TABLE dead(stage VARCHAR, kind VARCHAR, reason VARCHAR, place VARCHAR, problem VARCHAR, fix VARCHAR,
+                origin UBIGINT, idx UINTEGER, epoch USMALLINT, subject VARCHAR, stored TIMESTAMP, headers JSON,
+                payload BLOB, dead_seq UBIGINT, dead_at TIMESTAMP);
+             CREATE TABLE duplicates(events_epoch VARCHAR, events_seq UBIGINT, origin UBIGINT, epoch USMALLINT);
+             CREATE TABLE epochs(id USMALLINT, stream VARCHAR, epoch VARCHAR, first_seen TIMESTAMP);
+             CREATE TABLE origin_sets(epoch USMALLINT, outcome VARCHAR, ranges VARCHAR);
+             CREATE TABLE checkpoint(stream VARCHAR, epoch VARCHAR, seq UBIGINT, beyond VARCHAR);
+             CREATE TABLE aiai_meta(key VARCHAR, value VARCHAR);
+             INSERT INTO aiai_meta VALUES ('schema_version', '{version}'), ('database_id', '{DEAD_EPOCH}');
+             INSERT INTO epochs VALUES (1, 'INGEST', '{INGEST_EPOCH}', TIMESTAMP '2026-11-01');
+             INSERT INTO origin_sets VALUES (1, 'stored', '1-2,4'), (1, 'dead', '');
+             INSERT INTO checkpoint VALUES ('EVENTS', '{EVENTS_EPOCH}', 2, '4');
+             INSERT INTO metric BY NAME SELECT TIMESTAMP '2026-11-01' AS ts, 'old' AS name, 1.5 AS value, 1 AS origin,
+                0 AS idx, 1 AS epoch;
+             INSERT INTO usage BY NAME SELECT TIMESTAMP '2026-11-01' AS ts, 'm' AS model, 2 AS origin, 0 AS idx, 1 AS epoch;",
+            if version > 1 { rollup } else { "" },
+        ))
+        .unwrap();
+}
+
+#[test]
+fn a_database_of_an_older_version_keeps_its_rows_and_archives_from_here_on() {
+    for version in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        write_old(&folder.path().join("aiai.duckdb"), version);
+        let mut store = open(folder.path());
+        let is_version = "SELECT value FROM aiai_meta WHERE key = 'schema_version'";
+        assert_eq!(rows(&store, is_version), [json!({"value": "3"})]);
+        let old = "SELECT name, value, events_seq, events_epoch FROM metric_all";
+        let first = json!({"name": "old", "value": 1.5, "events_seq": null, "events_epoch": null});
+        assert_eq!(rows(&store, old), std::slice::from_ref(&first));
+        assert_eq!(store.checkpoint(Source::Events, EVENTS_EPOCH), 2);
+        let monitor = Monitor::open(&store, schemas::Time(NOON)).unwrap();
+        assert_eq!(
+            monitor.first_unarchived(EVENTS_EPOCH, 1).unwrap(),
+            5,
+            "the archive begins behind what was stored without a sequence"
+        );
+
+        // Redelivered messages are known, new ones get their sequence.
+        let outcome = commit(&mut store, &[&metrics(2, [2]), &metrics(5, [5])]);
+        assert_eq!((outcome.skipped, outcome.rows), (1, 2));
+        let newest = "SELECT DISTINCT m.events_seq, e.stream, e.epoch FROM metric m JOIN epochs e ON e.id = m.events_epoch";
+        assert_eq!(
+            rows(&store, newest),
+            [json!({"events_seq": 5, "stream": "EVENTS", "epoch": EVENTS_EPOCH})]
+        );
+        let mut keeper = Keeper::open(&store, &folder.path().join("archive")).unwrap();
+        assert_eq!(keeper.round(0, schemas::Time(2 * NOON)).unwrap(), None);
+        assert_eq!(rows(&store, &format!("{old} WHERE name = 'old'")), [first]);
+
+        drop((keeper, monitor, store));
+        assert_eq!(rows(&open(folder.path()), old).len(), 3, "opened once more");
+    }
+}
