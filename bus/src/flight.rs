@@ -232,8 +232,22 @@ async fn attempt(
 ) -> Result<(), async_nats::jetstream::context::PublishError> {
     let mut waiting: Vec<(usize, PublishAckFuture)> = Vec::with_capacity(open.len());
     let mut failed = None;
+    // First those that no stream has to store: the acknowledgement of a later one says that the server has them.
+    open.sort_by_key(|at| outgoing[*at].stored);
     for at in std::mem::take(open) {
         let message = &outgoing[at];
+        if !message.stored {
+            // Without a reply: whoever listens there acknowledges nothing.
+            let (subject, headers) = (message.subject.clone(), message.headers.clone());
+            let sent = context
+                .client()
+                .publish_with_headers(subject, headers, message.payload.clone());
+            if sent.await.is_err() {
+                open.push(at);
+                failed = Some(PublishErrorKind::Other.into());
+            }
+            continue;
+        }
         let publish = PublishMessage::build()
             .payload(message.payload.clone())
             .headers(message.headers.clone());
@@ -252,8 +266,6 @@ async fn attempt(
     for (at, future) in waiting {
         match future.await {
             Ok(_) => {}
-            // No stream listens there, and none has to.
-            Err(error) if error.kind() == PublishErrorKind::StreamNotFound && !outgoing[at].stored => {}
             Err(error) => {
                 open.push(at);
                 failed = Some(error);

@@ -12,6 +12,12 @@ use crate::error::chain;
 
 /// Between two heartbeats.
 pub const HEARTBEAT_SECONDS: u64 = 5;
+/// Where heartbeats pass, for [`Context::subscribe`]: `$KV.workers.<worker>.<instance>`. An empty body: it left.
+pub const SUBJECTS: &str = "$KV.workers.>";
+/// A copy that was not heard of for so long is gone.
+pub const SILENCE_SECONDS: u64 = crate::topology::HEARTBEAT_TTL_SECONDS;
+/// The stream below the bucket.
+const STREAM: &str = "KV_workers";
 /// Heartbeats between two publications of the worker's own metrics.
 const METRICS_EVERY: u64 = 6;
 
@@ -62,6 +68,24 @@ pub fn host() -> String {
         .ok()
         .and_then(|name| name.into_string().ok())
         .unwrap_or_else(|| "unknown-host".into())
+}
+
+/// The heartbeats that are known now, of all workers, with when they were stored (milliseconds since 1970).
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn present(context: &Context) -> crate::Result<Vec<(Heartbeat, i64)>> {
+    let last = context.stream_state(STREAM).await?.last_sequence;
+    let mut beats = Vec::new();
+    if last > 0 {
+        let mut range = context.range(STREAM, 1, last).await?;
+        while let Some(message) = range.next().await? {
+            if let Ok(beat) = serde_json::from_slice(message.payload()) {
+                beats.push((beat, message.stored_microseconds() / 1000));
+            }
+        }
+    }
+    Ok(beats)
 }
 
 /// A heartbeat with the figures of now.

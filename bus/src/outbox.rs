@@ -92,7 +92,7 @@ impl Outbox {
         batch.count += 1;
     }
 
-    /// Publishes one message of its own for the message at hand. Its id is made of the stage, the stream's epoch
+    /// Publishes one message of its own, NDJSON, for the message at hand. Its id is made of the stage, the stream's epoch
     /// and the sequence of the message at hand, so that a redelivery publishes nothing new; it says in its headers
     /// what it was made from. A second call replaces the first.
     pub fn message(&mut self, subject: &'static str, payload: impl Into<Bytes>) {

@@ -42,12 +42,22 @@ impl Context {
     /// # Errors
     /// When the server does not answer.
     pub async fn range(&self, stream: &str, first: u64, last: u64) -> Result<Range> {
+        self.open_range(stream, first, last, false).await
+    }
+
+    /// The same without bodies.
+    pub(crate) async fn range_of_headers(&self, stream: &str, first: u64, last: u64) -> Result<Range> {
+        self.open_range(stream, first, last, true).await
+    }
+
+    async fn open_range(&self, stream: &str, first: u64, last: u64, headers_only: bool) -> Result<Range> {
         let what = format!("reading {stream} from {first} to {last}");
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence {
                 start_sequence: first.max(1),
             },
             ack_policy: AckPolicy::None,
+            headers_only,
             inactive_threshold: INACTIVE,
             memory_storage: true,
             num_replicas: 1,

@@ -23,9 +23,11 @@ mod text;
 mod time;
 mod usage;
 
+pub mod alert;
 pub mod archive;
 pub mod headers;
 pub mod limits;
+pub mod live;
 pub mod overview;
 pub mod price;
 pub mod problems;

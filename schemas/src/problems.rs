@@ -12,13 +12,19 @@ pub struct Problem {
     pub file: String,
     /// The line, from 1.
     pub line: usize,
+    /// The column, from 1, where the file holds expressions: [`Checking::with_columns`].
+    pub column: Option<usize>,
     /// What is wrong there, with the fix.
     pub text: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.text)
+        write!(f, "{}:{}:", self.file, self.line)?;
+        if let Some(column) = self.column {
+            write!(f, "{column}:")?;
+        }
+        write!(f, " {}", self.text)
     }
 }
 
@@ -43,6 +49,7 @@ impl std::error::Error for Problems {}
 pub struct Checking<'a> {
     file: &'a str,
     text: &'a str,
+    columns: bool,
     found: Vec<Problem>,
 }
 
@@ -53,8 +60,16 @@ impl<'a> Checking<'a> {
         Self {
             file,
             text,
+            columns: false,
             found: Vec::new(),
         }
+    }
+
+    /// Says the column of each problem, too.
+    #[must_use]
+    pub const fn with_columns(mut self) -> Self {
+        self.columns = true;
+        self
     }
 
     /// Reads the whole file into a `T`.
@@ -88,15 +103,18 @@ impl<'a> Checking<'a> {
         if self.found.is_empty() {
             return Ok(value);
         }
-        self.found.sort_by_key(|problem| problem.line);
+        self.found.sort_by_key(|problem| (problem.line, problem.column));
         Err(Problems(self.found))
     }
 
     fn problem(&self, span: &Range<usize>, text: String) -> Problem {
         let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+        let column = 1 + String::from_utf8_lossy(&before[line_start..]).chars().count();
         Problem {
             file: self.file.to_owned(),
             line: 1 + memchr::memchr_iter(b'\n', before).count(),
+            column: self.columns.then_some(column),
             text,
         }
     }

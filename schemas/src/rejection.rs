@@ -76,6 +76,8 @@ reasons! {
     UnreadableHeaders = "unreadable_headers",
     /// Written by the sink: a message on EVENTS or DEAD that is not as workers write it.
     MalformedBatch = "malformed_batch",
+    /// Written by worker route: a webhook will never take this alert.
+    WebhookRefused = "webhook_refused",
 }
 
 /// Why a message or an item was not accepted: what is wrong where, and what to do about it. Each text is one

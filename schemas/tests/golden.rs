@@ -13,13 +13,14 @@ use schemas::{Decoded, Event, Incoming, Item, Kind, Metric, Reason, Time, Usage,
 const STORED: Time = Time(1_795_158_001_000_000);
 
 /// Reasons which are found in subjects, or by workers later on.
-const NOT_OF_PAYLOADS: [Reason; 6] = [
+const NOT_OF_PAYLOADS: [Reason; 7] = [
     Reason::BadSubject,
     Reason::UnknownKind,
     Reason::RetriesExhausted,
     Reason::WorkerPanicked,
     Reason::UnreadableHeaders,
     Reason::MalformedBatch,
+    Reason::WebhookRefused,
 ];
 
 #[derive(Default)]

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::command::period::{Interval, Moment};
+use crate::command::tap::Filter;
 use crate::output::Format;
 
 /// The nervous system of a fleet of AI agents.
@@ -15,6 +17,7 @@ use crate::output::Format;
     before_help = "Examples:
   aiai up                                            everything, in one process
   aiai pub metric '{\"name\":\"hello\",\"value\":1}'       publish, acknowledged
+  aiai status                                        is anything wrong?
   aiai query 'SELECT * FROM metric LIMIT 5'          look at what was stored
   aiai run ingest                                    one more ingest worker, anywhere",
     after_help = "Exit codes: 0 ok, 1 failure, 2 usage, 3 unhealthy, 4 not found, 5 refused credentials, 6 unreachable, 7 timeout"
@@ -72,6 +75,40 @@ pub enum Command {
   aiai run ingest sink --nats-url nats://10.0.0.5:4222
   aiai run --list")]
     Run(Run),
+    /// Is anything wrong? Ends with 3 if so; each finding names its fix
+    #[command(before_help = "Examples:
+  aiai status
+  aiai status -o json | jq .findings
+  aiai status --nats-url nats://10.0.0.5:4222")]
+    Status(Status),
+    /// Ask the workers of the process that serves monitor.listen; for container health checks
+    #[command(before_help = "Examples:
+  aiai health --set monitor.listen=127.0.0.1:8010")]
+    Health,
+    /// Where every published message is: stored, dead, pending. Ends with 3 if one is missing
+    #[command(before_help = "Examples:
+  aiai ledger
+  aiai ledger -o json")]
+    Ledger(Output),
+    /// Events as they pass, one JSON object a line
+    #[command(before_help = "Examples:
+  aiai tap                                           everything
+  aiai tap usage status=error --count 1              wait for the next failed model call
+  aiai tap source=agent-1 tags.region=fsn1 | jq .value")]
+    Tap(Tap),
+    /// What was measured, over time; without a name: which names there are
+    #[command(before_help = "Examples:
+  aiai metrics
+  aiai metrics queue.depth --agg max --by region
+  aiai metrics usage.latency_ms --agg p95 --interval 1h --since 7d --by model
+  aiai metrics event.count --agg rate --where name=deploy.finished -o csv")]
+    Metrics(Metrics),
+    /// What model calls cost: calls, errors, tokens, dollars, latency
+    #[command(before_help = "Examples:
+  aiai usage
+  aiai usage --by agent --since 7d
+  aiai usage --by day --since 2026-11-01 --until 2026-12-01 -o csv")]
+    Usage(UsageOptions),
     /// Streams, durables and buckets on the server
     #[command(before_help = "Examples:
   aiai topology plan
@@ -136,6 +173,125 @@ pub struct Run {
     /// List the workers and end
     #[arg(long)]
     pub list: bool,
+}
+
+/// How to print rows.
+#[derive(Debug, Args)]
+pub struct Output {
+    /// How to print [default: table on a terminal, ndjson otherwise]
+    #[arg(short, long)]
+    pub output: Option<Format>,
+}
+
+/// `aiai status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Print the report as JSON
+    #[arg(short, long, value_parser = ["text", "json"], default_value = "text")]
+    pub output: String,
+}
+
+/// `aiai tap`
+#[derive(Debug, Args)]
+pub struct Tap {
+    /// Kinds (any of them), and FIELD=VALUE (all of them): source=agent-1, tags.region=fsn1
+    #[arg(value_name = "FILTER")]
+    pub filters: Vec<Filter>,
+    /// End after so many events
+    #[arg(short = 'n', long)]
+    pub count: Option<u64>,
+}
+
+/// How the values of a bucket become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Aggregate {
+    /// Mean.
+    Avg,
+    /// Sum; exact in `total` where values are whole numbers or money.
+    Sum,
+    /// Smallest.
+    Min,
+    /// Largest.
+    Max,
+    /// How many.
+    Count,
+    /// Median of a histogram or duration.
+    P50,
+    /// 95th percentile of a histogram or duration.
+    P95,
+    /// 99th percentile of a histogram or duration.
+    P99,
+    /// Latest.
+    Last,
+    /// Sum a second; of a cumulative metric its growth a second.
+    Rate,
+}
+
+/// `aiai metrics`
+#[derive(Debug, Args)]
+pub struct Metrics {
+    /// What was measured, such as queue.depth; also usage.requests, usage.cost_usd, usage.latency_ms, event.count
+    pub name: Option<String>,
+    /// How the values of a bucket become one
+    #[arg(long, value_enum, default_value = "avg", requires = "name")]
+    pub agg: Aggregate,
+    /// Width of a bucket [default: by the time asked for]
+    #[arg(long, value_enum, requires = "name")]
+    pub interval: Option<Interval>,
+    /// From when: 30m, 24h, 7d ago, a date, or RFC 3339; rounded down to a whole bucket
+    #[arg(long, default_value = "1h", value_name = "WHEN")]
+    pub since: Moment,
+    /// One line for each value of a tag, of source or of tenant; may be repeated
+    #[arg(long, value_name = "TAG", requires = "name")]
+    pub by: Vec<String>,
+    /// Only with this value of a tag, of source or of tenant; may be repeated
+    #[arg(long = "where", value_name = "TAG=VALUE", value_parser = pair)]
+    pub conditions: Vec<(String, String)>,
+    /// How to print [default: table on a terminal, ndjson otherwise]
+    #[arg(short, long)]
+    pub output: Option<Format>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "write TAG=VALUE, such as region=fsn1".to_owned())
+}
+
+/// What `aiai usage` groups by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UsageBy {
+    /// The model.
+    Model,
+    /// Who runs the model.
+    Provider,
+    /// The tag `agent`, or the source.
+    Agent,
+    /// How hard the task was said to be.
+    Complexity,
+    /// How calls ended.
+    Status,
+    /// Days, UTC.
+    Day,
+    /// Hours, UTC.
+    Hour,
+}
+
+/// `aiai usage`
+#[derive(Debug, Args)]
+pub struct UsageOptions {
+    /// One line for each
+    #[arg(long, value_enum, default_value = "model")]
+    pub by: UsageBy,
+    /// From when: 24h, 7d ago, a date, or RFC 3339; whole minutes of the last day, else whole hours, beyond a month whole days
+    #[arg(long, default_value = "24h", value_name = "WHEN")]
+    pub since: Moment,
+    /// To when [default: now]
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<Moment>,
+    /// How to print [default: table on a terminal, ndjson otherwise]
+    #[arg(short, long)]
+    pub output: Option<Format>,
 }
 
 /// `aiai topology …`
@@ -203,10 +359,11 @@ pub enum RouteCommand {
   aiai route decide '{\"task_complexity\":\"simple\"}'
   aiai route decide '{\"tier\":\"strong\",\"tokens_in\":300000,\"needs\":[\"vision\"]}'")]
     Decide(Decide),
-    /// Check the price table and the list of models; prints every problem with its place
+    /// Check the price table, the list of models and the rules; prints every problem with its place
     #[command(before_help = "Examples:
   aiai route check
-  aiai route check --set route.models_file=my-models.toml")]
+  aiai route check --set route.models_file=my-models.toml
+  aiai route check --set route.rules_file=my-rules.toml")]
     Check,
 }
 

@@ -45,6 +45,8 @@ pub struct Config {
     pub route: tables::RouteConfig,
     /// Worker node.
     pub node: node::Config,
+    /// Worker dashboard-feed.
+    pub dashboard_feed: dashboard_feed::Config,
     /// Worker dashboard.
     pub dashboard: dashboard::Config,
 }
@@ -122,6 +124,7 @@ pub fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     let config: Config = merged
         .try_deserialize()
         .map_err(|error| anyhow!("configuration: {}", one_line(&error.to_string())))?;
+    config.dashboard.validate()?;
     Ok(Loaded { config, entries })
 }
 
@@ -262,6 +265,7 @@ mod tests {
             "sink": sink::Config::default(),
             "route": tables::RouteConfig::default(),
             "node": node::Config::default(),
+            "dashboard_feed": dashboard_feed::Config::default(),
             "dashboard": dashboard::Config::default(),
         });
         assert_eq!(in_file, in_code);

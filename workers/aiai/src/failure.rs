@@ -10,6 +10,11 @@ pub const UNHEALTHY: u8 = 3;
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// Nobody answers, outside NATS.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreachable(pub String);
+
 /// Prints an error and gives its exit code.
 #[allow(clippy::print_stderr)]
 pub fn report(error: &anyhow::Error) -> ExitCode {
@@ -21,8 +26,12 @@ fn code(error: &anyhow::Error) -> u8 {
     if error.downcast_ref::<Usage>().is_some() {
         return 2;
     }
+    if error.downcast_ref::<Unreachable>().is_some() {
+        return 6;
+    }
     let cause = error.chain().find_map(|cause| cause.downcast_ref::<bus::Error>());
     match cause {
+        Some(bus::Error::NotLoopback { .. }) => 2,
         Some(bus::Error::UnsafeDrift { .. }) => UNHEALTHY,
         Some(bus::Error::ServerNotFound) => 4,
         Some(bus::Error::Unauthorized { .. }) => 5,

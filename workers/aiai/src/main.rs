@@ -35,7 +35,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let loaded = config::load(&cli.settings)?;
+    let usage = |error: anyhow::Error| failure::Usage(bus::chain(error.as_ref()));
+    let loaded = config::load(&cli.settings).map_err(usage)?;
     if let Command::Config {
         command: ConfigCommand::Show(show),
     } = &cli.command
@@ -48,7 +49,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if !works && log == bus::telemetry::LogConfig::default() {
         log.level = "warn".into();
     }
-    bus::telemetry::init(&log)?;
+    bus::telemetry::init(&log).map_err(usage)?;
     match cli.command {
         Command::Up(options) => Box::pin(up::up(config, &options)).await,
         Command::Run(options) => workers::run(config, &options).await,
@@ -59,6 +60,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             command: TopologyCommand::Apply,
         } => command::topology::apply(&config).await,
         Command::Pub(options) => command::publish::publish(&config, &options).await,
+        Command::Status(options) => command::status::status(&config, &options).await,
+        Command::Health => command::health::health(&config).await,
+        Command::Ledger(options) => command::ledger::ledger(&config, &options).await,
+        Command::Tap(options) => command::tap::tap(&config, &options).await,
+        Command::Metrics(options) => command::metrics::metrics(&config, &options).await,
+        Command::Usage(options) => command::usage::usage(&config, &options).await,
         Command::Query(options) => command::query::query(&config, &options).await,
         Command::Route {
             command: RouteCommand::Decide(options),

@@ -1,6 +1,7 @@
 //! Every worker, in one list. A new one is one line here.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bus::Context;
 use futures_util::future::BoxFuture;
@@ -53,13 +54,18 @@ pub const WORKERS: &[Worker] = &[
     },
     Worker {
         name: "route",
-        about: "answers route.decide: which model to call",
+        about: "answers route.decide; applies rules: EVENTS to ALERTS, webhooks",
         prepare: route,
     },
     Worker {
         name: "node",
         about: "publishes this machine's vital signs",
         prepare: node,
+    },
+    Worker {
+        name: "dashboard-feed",
+        about: "gathers what live pages show: live.>",
+        prepare: dashboard_feed,
     },
     Worker {
         name: "dashboard",
@@ -116,16 +122,31 @@ fn archive(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
 }
 
 fn route(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
-    let (models, prices) = (tables::models(config), tables::prices(config));
+    let (models, prices, rules) = (
+        tables::models(config),
+        tables::prices(config),
+        tables::rules(config),
+    );
+    let webhook_retry = Duration::from_millis(config.route.webhook_retry_milliseconds.into());
     Box::pin(async move {
-        let (models, prices) = (models?, prices?);
-        Ok(ready(move |context| route::run(models, prices, context)))
+        let tables = route::Tables {
+            models: models?,
+            prices: prices?,
+            rules: rules?,
+            webhook_retry,
+        };
+        Ok(ready(move |context| route::run(tables, context)))
     })
 }
 
 fn node(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
     let settings = config.node.clone();
     Box::pin(async move { Ok(ready(move |context| node::run(settings, context))) })
+}
+
+fn dashboard_feed(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let settings = config.dashboard_feed.clone();
+    Box::pin(async move { Ok(ready(move |context| dashboard_feed::run(settings, context))) })
 }
 
 fn dashboard(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {

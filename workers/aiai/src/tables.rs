@@ -1,9 +1,9 @@
-//! The tables people write (prices, models), from their files or as they come with aiai.
+//! The tables people write (prices, models, rules), from their files or as they come with aiai.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use route::Models;
+use route::{Models, Rules};
 use schemas::Problems;
 use schemas::price::{self, PriceTable};
 use serde::{Deserialize, Serialize};
@@ -19,11 +19,25 @@ pub struct PricesConfig {
 }
 
 /// The `[route]` section.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteConfig {
     /// The models to choose from. Empty: the list that comes with aiai.
     pub models_file: PathBuf,
+    /// Which events somebody should hear of. Empty: the rules that come with aiai.
+    pub rules_file: PathBuf,
+    /// Before a webhook that failed is called again; each further wait is four times as long.
+    pub webhook_retry_milliseconds: u32,
+}
+
+impl Default for RouteConfig {
+    fn default() -> Self {
+        Self {
+            models_file: PathBuf::new(),
+            rules_file: PathBuf::new(),
+            webhook_retry_milliseconds: 1000,
+        }
+    }
 }
 
 /// The price table in force.
@@ -40,6 +54,17 @@ pub fn models(config: &Config) -> anyhow::Result<Models> {
         &config.route.models_file,
         built_in,
         Models::parse,
+    )
+}
+
+/// The rules in force.
+pub fn rules(config: &Config) -> anyhow::Result<Rules> {
+    let built_in = (route::rules::file::BUILT_IN_NAME, route::rules::file::BUILT_IN);
+    read(
+        "route.rules_file",
+        &config.route.rules_file,
+        built_in,
+        |name, text| Rules::parse(name, text, |variable| std::env::var(variable).ok()),
     )
 }
 

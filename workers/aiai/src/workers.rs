@@ -66,7 +66,7 @@ pub async fn run(config: Config, options: &cli::Run) -> anyhow::Result<ExitCode>
 fn list() -> anyhow::Result<()> {
     let lines: Vec<_> = WORKERS
         .iter()
-        .map(|worker| format!("{:<10} {}\n", worker.name, worker.about))
+        .map(|worker| format!("{:<14} {}\n", worker.name, worker.about))
         .collect();
     output::print(&lines.concat())
 }

@@ -180,7 +180,7 @@ fn old_rows_move_to_files_and_a_file_that_vanishes_is_named() {
     let all_rows = world.archived(80);
     let digest = world.query(DIGEST);
     world.stop(Signal::TERM);
-    world.settings.push("sink.retain.raw_days=0");
+    world.set(&["sink.retain.raw_days=0"]);
     world.restart();
     let moved = |world: &World| {
         until("all rows to move out", TIMEOUT, || {
@@ -257,7 +257,8 @@ fn a_folder_that_cannot_be_written_is_named_and_nothing_is_lost() {
     let blocked = world.data().join("archive/metric");
     fs::create_dir_all(world.data().join("archive")).expect("a folder");
     fs::write(&blocked, b"not a folder").expect("a file");
-    world.settings = settings(&[]);
+    world.settings.clear();
+    world.set(&settings(&[]));
     world.restart();
     Wire::connect(&world.url())
         .expect("connects")

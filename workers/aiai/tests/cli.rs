@@ -43,6 +43,12 @@ const HELP: &[(&str, &[&str])] = &[
     ("help", &["--help"]),
     ("help_up", &["up", "--help"]),
     ("help_run", &["run", "--help"]),
+    ("help_status", &["status", "--help"]),
+    ("help_health", &["health", "--help"]),
+    ("help_ledger", &["ledger", "--help"]),
+    ("help_tap", &["tap", "--help"]),
+    ("help_metrics", &["metrics", "--help"]),
+    ("help_usage", &["usage", "--help"]),
     ("help_topology", &["topology", "--help"]),
     ("help_topology_plan", &["topology", "plan", "--help"]),
     ("help_topology_apply", &["topology", "apply", "--help"]),
@@ -93,6 +99,20 @@ fn listings_are_as_they_were() {
         let output = run(arguments);
         assert!(output.ok() && output.stderr.is_empty(), "{output:?}");
         golden(name, &output.stdout);
+    }
+}
+
+#[test]
+fn the_workers_readme_has_every_worker_in_its_table() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"));
+    let readme = readme.expect("workers/README.md");
+    let list = run(&["run", "--list"]).stdout;
+    for worker in list.lines().filter_map(|line| line.split(' ').next()) {
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{worker}` | ")));
+        let cells = row.map(|row| row.matches('|').count());
+        assert_eq!(cells, Some(7), "a row of six cells for worker {worker}");
     }
 }
 
@@ -243,6 +263,8 @@ fn queries_that_cannot_be_answered_say_why() {
         ("SELECT nothing FROM metric", 1),
         ("SELECT * FROM '/etc/passwd'", 1),
         ("SELECT 'x'::INT", 1),
+        ("SELECT 1e400", 1),
+        ("SELECT -1e400 AS a", 1),
         ("SET threads = 9", 1),
     ] {
         let output = process::run(world.cli(&["query", sql]));

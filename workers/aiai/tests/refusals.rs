@@ -240,23 +240,23 @@ fn an_unknown_key_is_named_with_its_origin_and_the_nearest_one() {
     let by = |origin: &'static str| [words[0], words[1], origin];
     refused(
         with(world.up_command(), &["--set", "dashboard.lisen=127.0.0.1:1"]),
-        1,
+        2,
         &by("flag"),
     );
     let mut command = world.up_command();
     command.env("AIAI__DASHBOARD__LISEN", "127.0.0.1:1");
-    refused(command, 1, &by("environment"));
+    refused(command, 2, &by("environment"));
     fs::write(
         world.folder().join("aiai.toml"),
         "[dashboard]\nlisen = \"127.0.0.1:1\"\n",
     )
     .expect("writes");
-    refused(world.up_command(), 1, &by("aiai.toml"));
+    refused(world.up_command(), 2, &by("aiai.toml"));
     untouched(&world);
     fs::remove_file(world.folder().join("aiai.toml")).expect("removes");
     refused(
         with(world.up_command(), &["--set", "frobnicate=1"]),
-        1,
+        2,
         &["unknown key `frobnicate`", "aiai config show"],
     );
 }
@@ -274,7 +274,7 @@ fn a_value_of_the_wrong_type_names_its_key() {
         let setting = format!("{key}={value}");
         refused(
             with(world.up_command(), &["--set", &setting]),
-            1,
+            2,
             &["configuration: ", key],
         );
     }
@@ -285,7 +285,7 @@ fn a_value_of_the_wrong_type_names_its_key() {
     );
     refused(
         with(world.up_command(), &["--set", "log.level=[[["]),
-        1,
+        2,
         &["log.level", "use error, warn, info"],
     );
     untouched(&world);
@@ -296,13 +296,13 @@ fn a_configuration_file_must_be_there_and_be_toml() {
     let world = World::empty();
     refused(
         with(world.up_command(), &["--config", "missing.toml"]),
-        1,
+        2,
         &["cannot read the configuration file", "missing.toml"],
     );
     fs::write(world.folder().join("broken.toml"), "[dashboard\nlisten = 1\n").expect("writes");
     refused(
         with(world.up_command(), &["--config", "broken.toml"]),
-        1,
+        2,
         &["configuration", "broken.toml"],
     );
     untouched(&world);
@@ -313,7 +313,7 @@ fn the_dashboard_is_not_shown_to_other_machines() {
     let world = World::empty();
     refused(
         with(world.up_command(), &["--set", "dashboard.listen=0.0.0.0:0"]),
-        1,
+        2,
         &["dashboard.listen", "127.0.0.1"],
     );
     no_server(&world);
@@ -401,7 +401,7 @@ fn nothing_listens_where_others_can_reach_it() {
         let setting = format!("{key}=0.0.0.0:0");
         refused(
             with(world.up_command(), &["--set", &setting]),
-            1,
+            2,
             &[key, "0.0.0.0:0", "no authentication"],
         );
         no_server(&world);

@@ -96,7 +96,7 @@ fn check(files: &[(&str, &str)], arguments: &[&str]) -> Output {
 fn tables_are_checked_whole_and_each_problem_has_its_place() {
     let sound = check(&[], &[]);
     assert!(sound.ok() && sound.stderr.is_empty(), "{sound:?}");
-    assert_eq!(sound.stdout.lines().count(), 2);
+    assert_eq!(sound.stdout.lines().count(), 3);
 
     let prices = "version = \"1\"\n[[model]]\nname = \"m\"\ninput = -1\noutput = \"free\"\n";
     let models = "tiers = [\"a\"]\n[complexity]\ntrivial = \"a\"\nsimple = \"b\"\nmedium = \"a\"\ncomplex = \"a\"\n\

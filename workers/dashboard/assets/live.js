@@ -5,6 +5,8 @@
   const SILENCE_MAX_MS = 25_000; // two and a half heartbeats
   const RETRY_FIRST_MS = 1_000;
   const RETRY_MAX_MS = 5_000;
+  const PANEL_EVERY_MS = 15_000;
+  const PANEL_TIMEOUT_MS = 35_000;
 
   const body = document.body;
   const state = document.getElementById('live-state');
@@ -55,6 +57,27 @@
     for (const [id, html] of [...waiting]) put(id, html);
   }
 
+  // --- a part of the page that is fetched by itself
+
+  const panel = document.getElementById('panel');
+  let panelAt = panel && 'loading' in panel.dataset ? 0 : Date.now();
+  let panelAsked = false;
+
+  async function refreshPanel() {
+    if (!panel || panelAsked || paused || document.hidden || Date.now() - panelAt < PANEL_EVERY_MS) return;
+    if (isHeld(panel) || panel.matches(':hover')) return;
+    panelAsked = true;
+    try {
+      const answer = await fetch(panel.dataset.panel, { signal: AbortSignal.timeout(PANEL_TIMEOUT_MS) });
+      if (answer.ok) put('panel', await answer.text());
+    } catch {
+      // The server is away: the page says so itself, and what is shown says of when it is.
+    }
+    panelAt = Date.now();
+    panelAsked = false;
+    panel.setAttribute('aria-busy', 'false');
+  }
+
   // --- words
 
   function words(ms) {
@@ -78,6 +101,7 @@
     write(age, ageMs === null ? 'no data yet' : words(ageMs));
     if (stream && Date.now() - heardAt > SILENCE_MAX_MS) retry();
     release();
+    refreshPanel();
   }
 
   // --- the stream
@@ -93,7 +117,7 @@
     if (paused || document.hidden) return;
     body.dataset.live = 'reconnecting';
     heardAt = Date.now();
-    stream = new EventSource('/live');
+    stream = new EventSource(`/live?page=${body.dataset.page}`);
     stream.addEventListener('region', (event) => {
       const update = JSON.parse(event.data);
       heard();

@@ -9,31 +9,77 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use dashboard::{Config, Queries, QueryError, RouteError};
+use dashboard::{Asked, Config, Queries, QueryError, RouteError};
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use schemas::live::{Body, Message, Problem, Snapshot};
 use schemas::overview::{
     BUCKET_SECONDS, BUCKETS, DatabaseInfo, KindTotal, Ledger, NodeVitals, Overview, Rate, RateSeries,
     SourceActivity, UsageToday,
 };
 use tokio_util::sync::CancellationToken;
 
+#[derive(Clone)]
 struct Preview {
     scene: String,
     started: Instant,
 }
 
+impl Preview {
+    fn told(&self) -> schemas::live::Overview {
+        let mut told = schemas::live::Overview::default();
+        told.sink.answered_ms = Some(now_ms());
+        match self.scene.as_str() {
+            "down" => told.sink.problem = Some(Problem::Unreachable),
+            "empty" => told.sink.value = Some(empty()),
+            "trouble" => told.sink.value = Some(trouble()),
+            _ => told.sink.value = Some(full()),
+        }
+        told
+    }
+
+    fn is_lost(&self) -> bool {
+        self.scene == "lost" && self.started.elapsed() > Duration::from_secs(3)
+    }
+}
+
 impl Queries for Preview {
-    fn overview(&self) -> BoxFuture<'_, Result<Overview, QueryError>> {
-        Box::pin(async {
-            match self.scene.as_str() {
-                "down" => Err(QueryError::Unreachable),
-                "lost" if self.started.elapsed() > Duration::from_secs(3) => Err(QueryError::Unreachable),
-                "silent" => std::future::pending().await,
-                "empty" => Ok(empty()),
-                "trouble" => Ok(trouble()),
-                _ => Ok(full()),
+    fn follow(&self) -> BoxFuture<'_, Result<BoxStream<'static, Message>, QueryError>> {
+        let messages = stream::unfold((self.clone(), 1), |(preview, sequence)| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if preview.is_lost() {
+                std::future::pending::<()>().await;
             }
+            let message = Message {
+                feed: "preview".to_owned(),
+                sequence,
+                at_ms: now_ms(),
+                body: Body::Overview(Box::new(preview.told())),
+            };
+            Some((message, (preview, sequence + 1)))
+        });
+        Box::pin(async move { Ok(messages.boxed()) })
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, QueryError>> {
+        Box::pin(async {
+            if self.scene == "silent" {
+                std::future::pending::<()>().await;
+            }
+            if self.is_lost() {
+                return Err(QueryError::Unreachable(Asked::Feed));
+            }
+            Ok(Snapshot {
+                feed: "preview".to_owned(),
+                at_ms: now_ms(),
+                overview: self.told(),
+                ..Snapshot::default()
+            })
         })
+    }
+
+    fn sql(&self, _: String) -> BoxFuture<'_, Result<bus::Bytes, QueryError>> {
+        Box::pin(async { Err(QueryError::Unreachable(Asked::Sink)) })
     }
 
     fn route(&self, _: bus::Bytes) -> BoxFuture<'_, Result<bus::Bytes, RouteError>> {

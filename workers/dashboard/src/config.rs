@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address of the page. Loopback only: there is no authentication yet.
+    /// Address of the page. Loopback only, unless `allow_non_loopback`: there is no authentication yet.
     pub listen: SocketAddr,
-    /// How often the sink is asked while somebody looks, 250 to 60 000 milliseconds.
-    pub refresh_milliseconds: u64,
+    /// Lets `listen` be an address that other machines may reach. Safe only where something else keeps strangers
+    /// out: a container whose port is published on a loopback address, or a proxy that asks who it is.
+    pub allow_non_loopback: bool,
     /// How many live streams (browser tabs) are served at once, 1 to 1024; further ones get 503.
     pub viewers_max: usize,
 }
@@ -21,7 +22,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
-            refresh_milliseconds: 1000,
+            allow_non_loopback: false,
             viewers_max: 64,
         }
     }
@@ -35,19 +36,16 @@ impl Config {
     pub fn validate(&self) -> anyhow::Result<()> {
         let Self {
             listen,
-            refresh_milliseconds,
+            allow_non_loopback,
             viewers_max,
         } = self;
         ensure!(
-            listen.ip().is_loopback(),
+            listen.ip().is_loopback() || *allow_non_loopback,
             "dashboard.listen is {listen}, which other machines can reach, and there is no authentication yet: \
              use 127.0.0.1:{port} (config key dashboard.listen or AIAI__DASHBOARD__LISTEN) \
-             and reach it from elsewhere through `ssh -L {port}:127.0.0.1:{port} <this host>`",
+             and reach it from elsewhere through `ssh -L {port}:127.0.0.1:{port} <this host>`; in a container, or \
+             behind a proxy that asks for credentials, set dashboard.allow_non_loopback=true",
             port = listen.port(),
-        );
-        ensure!(
-            (250..=60_000).contains(refresh_milliseconds),
-            "dashboard.refresh_milliseconds is {refresh_milliseconds}: use 250 to 60000",
         );
         ensure!(
             (1..=1024).contains(viewers_max),
@@ -67,19 +65,20 @@ mod tests {
     }
 
     #[test]
+    fn other_machines_are_let_in_only_when_that_is_said() {
+        let open = r#"{"listen":"0.0.0.0:8000","allow_non_loopback":true}"#;
+        serde_json::from_str::<Config>(open).unwrap().validate().unwrap();
+        let silent: Config = serde_json::from_str(r#"{"listen":"0.0.0.0:8000"}"#).unwrap();
+        let error = silent.validate().unwrap_err().to_string();
+        assert!(error.contains("dashboard.allow_non_loopback=true"), "{error}");
+    }
+
+    #[test]
     fn unknown_keys_and_values_out_of_bounds_are_refused() {
         assert!(serde_json::from_str::<Config>(r#"{"lisen":"127.0.0.1:1"}"#).is_err());
         for (text, key) in [
             (r#"{"listen":"0.0.0.0:8000"}"#, "dashboard.listen"),
             (r#"{"listen":"[::]:8000"}"#, "dashboard.listen"),
-            (
-                r#"{"refresh_milliseconds":249}"#,
-                "dashboard.refresh_milliseconds",
-            ),
-            (
-                r#"{"refresh_milliseconds":60001}"#,
-                "dashboard.refresh_milliseconds",
-            ),
             (r#"{"viewers_max":0}"#, "dashboard.viewers_max"),
             (r#"{"viewers_max":1025}"#, "dashboard.viewers_max"),
         ] {

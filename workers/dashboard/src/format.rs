@@ -169,6 +169,32 @@ pub(crate) fn minute(at_ms: i64) -> String {
     utc(at_ms, "%H:%M")
 }
 
+/// UTC date and time, to the second.
+pub(crate) fn stamp(at_ms: i64) -> String {
+    utc(at_ms, "%Y-%m-%d %H:%M:%S")
+}
+
+/// Month, day and time of day, or the day alone.
+pub(crate) fn day(at_ms: i64, with_time: bool) -> String {
+    utc(at_ms, if with_time { "%b %d %H:%M" } else { "%b %d" })
+}
+
+/// How long something took: `840 ms`, `1.25 s`, `2.5 min`.
+pub(crate) fn duration(milliseconds: f64) -> Amount {
+    let value = if milliseconds.is_finite() {
+        milliseconds.max(0.0)
+    } else {
+        0.0
+    };
+    let text = match value {
+        _ if value < 9.95 => format!("{value:.1}{THIN}ms"),
+        _ if value < 999.5 => format!("{value:.0}{THIN}ms"),
+        _ if value < 59_995.0 => format!("{:.2}{THIN}s", value / 1000.0),
+        _ => format!("{:.1}{THIN}min", value / 60_000.0),
+    };
+    Amount::new(text, format!("{value:.3} ms"))
+}
+
 fn utc(at_ms: i64, layout: &str) -> String {
     match Timestamp::from_millisecond(at_ms) {
         Ok(time) => time.to_zoned(TimeZone::UTC).strftime(layout).to_string(),
@@ -267,6 +293,19 @@ mod tests {
         assert_eq!(spaced(&percent(7.44).text), "7.4 %");
         assert_eq!(spaced(&percent(9.96).text), "10 %");
         assert_eq!(spaced(&percent(99.6).text), "100 %");
+    }
+
+    #[test]
+    fn durations() {
+        for (milliseconds, text) in [
+            (0.0, "0.0 ms"),
+            (840.4, "840 ms"),
+            (1_250.0, "1.25 s"),
+            (150_000.0, "2.5 min"),
+            (f64::NAN, "0.0 ms"),
+        ] {
+            assert_eq!(spaced(&duration(milliseconds).text), text);
+        }
     }
 
     #[test]

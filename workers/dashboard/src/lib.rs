@@ -1,9 +1,9 @@
 //! The live page: what the pipeline is doing now, and whether anything is wrong.
 //!
 //! Invariants:
-//! - One task asks the sink, and only while somebody looks ([`feed`]): viewers cost no queries.
-//! - A page never waits longer than a second for the sink; it then shows the last known numbers
-//!   marked as stale, or says that the sink does not answer.
+//! - What is live comes from `live.>` and its snapshot, and only while somebody looks ([`follow`]): viewers cost no queries.
+//! - A page never waits longer than a second for numbers; it then shows the last known ones marked as stale, or says
+//!   who does not answer. A slow query holds up its own panel only ([`models`]).
 //! - Server-rendered first: one set of fragments serves the page, the live stream and a browser without JavaScript.
 //! - Nothing is fetched from elsewhere, and nothing inline runs: the content security policy is `'self'`.
 //!
@@ -11,17 +11,22 @@
 
 mod assets;
 mod config;
-mod feed;
+mod follow;
 mod format;
 mod live;
+mod models;
 mod over_nats;
 mod overview;
+mod page;
+mod picture;
+mod pipeline;
 mod queries;
+mod regions;
 mod route;
 mod security;
 mod server;
 
 pub use config::Config;
 pub use over_nats::run;
-pub use queries::{Queries, QueryError, RouteError};
+pub use queries::{Asked, Queries, QueryError, RouteError};
 pub use server::{bind, serve};

@@ -1,13 +1,13 @@
-//! `GET /live`: the changed regions of the page as server-sent events.
+//! `GET /live?page=overview|models|pipeline`: the changed regions of a page as server-sent events.
 //!
 //! A stream begins with every region, whatever `Last-Event-ID` says, so that nothing depends on replay.
-//! Events: `region` with `{"age_ms", "regions": [{"id", "html"}]}` after every question to the sink,
+//! Events: `region` with `{"age_ms", "regions": [{"id", "html"}]}` whenever the feed said something,
 //! `heartbeat` every 10 s. Ids are `<start of the process>.<sequence>`.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    extract::State,
+    extract::{Query, State},
     http::{
         HeaderName, StatusCode,
         header::{CACHE_CONTROL, RETRY_AFTER},
@@ -18,19 +18,21 @@ use axum::{
     },
 };
 use futures_util::stream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     select,
     sync::{OwnedSemaphorePermit, watch},
-    time::{Interval, MissedTickBehavior, interval_at},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::{feed::Snapshot, overview::Region, server::App};
+use crate::{page::Page, picture::Picture, regions::Region, server::App};
 
 /// The page recreates its stream when it misses two and a half of these.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Between two updates of a page: what changes meanwhile is told at once.
+const PACE: Duration = Duration::from_millis(250);
 /// Tells a proxy not to collect the stream.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -41,10 +43,19 @@ struct Update<'a> {
     regions: Vec<&'a Region>,
 }
 
+/// What is asked for.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Asked {
+    page: Page,
+}
+
 /// One viewer.
 struct Viewer {
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    sent: Option<Arc<Snapshot>>,
+    page: Page,
+    pictures: watch::Receiver<Arc<Picture>>,
+    sent: Option<Arc<Picture>>,
+    not_before: Instant,
     heartbeat: Interval,
     started_ms: i64,
     shutdown: CancellationToken,
@@ -53,16 +64,18 @@ struct Viewer {
 }
 
 /// Streams until the browser goes or the process stops. 503 when `viewers_max` streams are open.
-pub(crate) async fn live(State(app): State<App>) -> Response {
+pub(crate) async fn live(State(app): State<App>, Query(asked): Query<Asked>) -> Response {
     let Ok(place) = app.viewers.clone().try_acquire_owned() else {
         let problem = "all live streams are taken: close a tab, or raise dashboard.viewers_max\n";
         return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], problem).into_response();
     };
-    let mut heartbeat = interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
+    let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let viewer = Viewer {
-        snapshots: app.feed.watch(),
+        page: asked.page,
+        pictures: app.follower.watch(),
         sent: None,
+        not_before: Instant::now(),
         heartbeat,
         started_ms: app.started_ms,
         shutdown: app.shutdown.clone(),
@@ -85,27 +98,36 @@ impl Viewer {
         select! {
             biased;
             () = self.shutdown.cancelled() => None,
-            changed = self.snapshots.changed() => {
+            changed = changed_after(self.not_before, &mut self.pictures) => {
                 changed.ok()?;
-                let snapshot = self.snapshots.borrow_and_update().clone();
-                self.update(snapshot)
+                self.not_before = Instant::now() + PACE;
+                let picture = self.pictures.borrow_and_update().clone();
+                self.update(picture)
             }
             _ = self.heartbeat.tick() => Some(Event::default().event("heartbeat").data("{}")),
         }
     }
 
-    fn update(&mut self, snapshot: Arc<Snapshot>) -> Option<Event> {
+    fn update(&mut self, picture: Arc<Picture>) -> Option<Event> {
         let before = self.sent.as_deref().map(|sent| &sent.regions);
-        let regions = snapshot.regions.changed_since(before);
+        let regions = picture.regions.changed_since(self.page, before);
         let update = Update {
-            age_ms: snapshot.age_ms(),
+            age_ms: self.page.age_ms(&picture.known),
             regions,
         };
-        let id = format!("{}.{}", self.started_ms, snapshot.sequence);
+        let id = format!("{}.{}", self.started_ms, picture.sequence);
         let event = Event::default().event("region").id(id).json_data(update);
-        self.sent = Some(snapshot);
+        self.sent = Some(picture);
         event
             .inspect_err(|problem| error!(%problem, "cannot write an update, the stream ends"))
             .ok()
     }
+}
+
+async fn changed_after(
+    moment: Instant,
+    pictures: &mut watch::Receiver<Arc<Picture>>,
+) -> Result<(), watch::error::RecvError> {
+    sleep_until(moment).await;
+    pictures.changed().await
 }

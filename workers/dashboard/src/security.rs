@@ -39,7 +39,13 @@ pub(crate) async fn guard(State(listen): State<SocketAddr>, request: Request, ne
     let mut response = if is_ours(&request, listen) {
         next.run(request).await
     } else {
-        let problem = format!("this page answers to localhost and {listen} only: open http://{listen}/\n");
+        // Every address of this machine is no address that a browser can open.
+        let name = if listen.ip().is_unspecified() {
+            format!("localhost:{}", listen.port())
+        } else {
+            listen.to_string()
+        };
+        let problem = format!("this page answers to localhost and {name} only: open http://{name}/\n");
         (StatusCode::MISDIRECTED_REQUEST, problem).into_response()
     };
     for (name, value) in HEADERS {
@@ -63,7 +69,7 @@ fn host_is_ours(host: &str, listen: IpAddr) -> bool {
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
     match bare.parse::<IpAddr>() {
-        Ok(ip) => ip.is_loopback() || ip == listen,
+        Ok(ip) => ip.is_loopback() || (ip == listen && !ip.is_unspecified()),
         Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
@@ -88,6 +94,10 @@ mod tests {
             "0.0.0.0",
         ] {
             assert!(!host_is_ours(host, listen), "{host}");
+            let everywhere = "0.0.0.0".parse().unwrap();
+            assert!(!host_is_ours(host, everywhere), "{host}, listening everywhere");
         }
+        let outside = "10.0.0.1".parse().unwrap();
+        assert!(host_is_ours("10.0.0.1", outside) && !host_is_ours("10.0.0.2", outside));
     }
 }

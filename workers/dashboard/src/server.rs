@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower_http::compression::CompressionLayer;
 use tracing::{info, warn};
 
-use crate::{Config, Queries, assets, feed::Feed, live, overview, route, security};
+use crate::{Config, Queries, assets, follow::Follower, live, models, page, route, security};
 
 /// Open requests get this long to end after a shutdown began.
 const GRACE: Duration = Duration::from_secs(3);
@@ -23,10 +23,12 @@ const GRACE: Duration = Duration::from_secs(3);
 /// What the handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
-    /// The numbers.
-    pub(crate) feed: Arc<Feed>,
-    /// Answers what is not cached.
+    /// The live numbers.
+    pub(crate) follower: Arc<Follower>,
+    /// Answers what is asked once.
     pub(crate) queries: Arc<dyn Queries>,
+    /// One panel asks the database at a time.
+    pub(crate) queries_turn: Arc<Semaphore>,
     /// Free places for live streams.
     pub(crate) viewers: Arc<Semaphore>,
     /// Ends the live streams.
@@ -64,20 +66,18 @@ pub async fn serve(
     let listen = listener
         .local_addr()
         .context("cannot read the address of the dashboard's listener")?;
-    let feed = Arc::new(Feed::new(
-        queries.clone(),
-        Duration::from_millis(config.refresh_milliseconds),
-    )?);
+    let follower = Arc::new(Follower::new(queries.clone())?);
     let app = App {
-        feed: feed.clone(),
+        follower: follower.clone(),
         queries,
+        queries_turn: Arc::new(Semaphore::new(1)),
         viewers: Arc::new(Semaphore::new(config.viewers_max)),
         shutdown: shutdown.clone(),
         started_ms: jiff::Timestamp::now().as_millisecond(),
     };
-    let asking = {
+    let following = {
         let shutdown = shutdown.clone();
-        AbortOnDropHandle::new(tokio::spawn(async move { feed.run(shutdown).await }))
+        AbortOnDropHandle::new(tokio::spawn(async move { follower.run(shutdown).await }))
     };
     info!(url = format!("http://{listen}/"), "the dashboard is up");
 
@@ -87,7 +87,7 @@ pub async fn serve(
         result = server => result.context("the dashboard's server stopped")?,
         () = overdue(&shutdown) => warn!("requests were still open {} s after the stop, they are cut off", GRACE.as_secs()),
     }
-    asking.await.context("the dashboard's feed stopped")
+    following.await.context("the dashboard's follower stopped")
 }
 
 async fn overdue(shutdown: &CancellationToken) {
@@ -97,9 +97,14 @@ async fn overdue(shutdown: &CancellationToken) {
 
 fn router(app: App, listen: std::net::SocketAddr) -> Router {
     Router::new()
-        .route("/", get(overview::page))
+        .route("/", get(page::overview))
+        .route("/models", get(models::page))
+        .route("/models/panel", get(models::panel))
+        .route("/pipeline", get(page::pipeline))
         .route("/live", get(live::live))
-        .route("/api/overview", get(overview::json))
+        .route("/api/overview", get(page::overview_json))
+        .route("/api/models", get(models::json))
+        .route("/api/pipeline", get(page::pipeline_json))
         .route("/health", get(health))
         .route(
             "/v1/route",

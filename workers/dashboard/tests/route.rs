@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use bus::Bytes;
 use dashboard::{Config, Queries, QueryError, RouteError};
 use futures_util::future::BoxFuture;
-use schemas::overview::Overview;
+use futures_util::stream::BoxStream;
+use schemas::live::{Message, Snapshot};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -17,8 +18,16 @@ use tokio_util::sync::CancellationToken;
 struct Echo;
 
 impl Queries for Echo {
-    fn overview(&self) -> BoxFuture<'_, Result<Overview, QueryError>> {
-        Box::pin(async { Err(QueryError::Unreachable) })
+    fn follow(&self) -> BoxFuture<'_, Result<BoxStream<'static, Message>, QueryError>> {
+        Box::pin(async { Err(QueryError::Disconnected) })
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, QueryError>> {
+        Box::pin(async { Err(QueryError::Disconnected) })
+    }
+
+    fn sql(&self, _: String) -> BoxFuture<'_, Result<Bytes, QueryError>> {
+        Box::pin(async { Err(QueryError::Disconnected) })
     }
 
     fn route(&self, request: Bytes) -> BoxFuture<'_, Result<Bytes, RouteError>> {

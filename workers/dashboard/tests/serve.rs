@@ -1,4 +1,4 @@
-//! The dashboard over real sockets, with a sink whose answers the test chooses.
+//! The dashboard over real sockets, with a feed whose answers the test chooses.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
@@ -6,17 +6,20 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use dashboard::{Config, Queries, QueryError, RouteError};
+use dashboard::{Asked, Config, Queries, QueryError, RouteError};
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use schemas::live::{Body, Message, Problem, Snapshot};
 use schemas::overview::{Overview, SourceActivity};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
+    sync::broadcast,
     task::JoinHandle,
     time::timeout,
 };
@@ -24,24 +27,82 @@ use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `None` never answers.
-type Answer = Option<Result<Overview, QueryError>>;
+/// What the sink says, as the feed tells it. `None`: the feed itself never answers.
+type Answer = Option<Result<Overview, Problem>>;
 
-struct Sink {
+/// A feed whose sink's answers the test chooses.
+struct Feed {
     answer: Mutex<Answer>,
+    sequence: AtomicU64,
+    passing: broadcast::Sender<Message>,
     asked: AtomicUsize,
 }
 
-impl Queries for Sink {
-    fn overview(&self) -> BoxFuture<'_, Result<Overview, QueryError>> {
+impl Feed {
+    fn new(answer: Answer) -> Arc<Self> {
+        Arc::new(Self {
+            answer: Mutex::new(answer),
+            sequence: AtomicU64::new(1),
+            passing: broadcast::Sender::new(64),
+            asked: AtomicUsize::new(0),
+        })
+    }
+
+    fn told(answer: Result<Overview, Problem>) -> schemas::live::Overview {
+        let mut told = schemas::live::Overview::default();
+        told.sink.answered_ms = Some(0);
+        match answer {
+            Ok(overview) => told.sink.value = Some(overview),
+            Err(problem) => told.sink.problem = Some(problem),
+        }
+        told
+    }
+
+    /// Tells another answer of the sink.
+    fn tell(&self, answer: Result<Overview, Problem>) {
+        *self.answer.lock().unwrap() = Some(answer.clone());
+        let message = Message {
+            feed: "feed".into(),
+            sequence: self.sequence.fetch_add(1, Ordering::SeqCst) + 1,
+            at_ms: 0,
+            body: Body::Overview(Box::new(Self::told(answer))),
+        };
+        // Nobody need listen.
+        let _ = self.passing.send(message);
+    }
+}
+
+impl Queries for Feed {
+    fn follow(&self) -> BoxFuture<'_, Result<BoxStream<'static, Message>, QueryError>> {
+        let passing = self.passing.subscribe();
+        let messages = stream::unfold(passing, |mut passing| async move {
+            Some((passing.recv().await.ok()?, passing))
+        });
+        Box::pin(async move { Ok(messages.boxed()) })
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, QueryError>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let answer = self.answer.lock().unwrap().clone();
-        Box::pin(async {
+        let sequence = self.sequence.load(Ordering::SeqCst);
+        Box::pin(async move {
             match answer {
-                Some(answer) => answer,
                 None => std::future::pending().await,
+                Some(Err(Problem::Failed(text))) if text == "no feed" => {
+                    Err(QueryError::Unreachable(Asked::Feed))
+                }
+                Some(answer) => Ok(Snapshot {
+                    feed: "feed".into(),
+                    sequence,
+                    overview: Self::told(answer),
+                    ..Snapshot::default()
+                }),
             }
         })
+    }
+
+    fn sql(&self, _: String) -> BoxFuture<'_, Result<bus::Bytes, QueryError>> {
+        Box::pin(std::future::pending())
     }
 
     fn route(&self, request: bus::Bytes) -> BoxFuture<'_, Result<bus::Bytes, RouteError>> {
@@ -51,7 +112,7 @@ impl Queries for Sink {
 
 struct Dashboard {
     address: SocketAddr,
-    sink: Arc<Sink>,
+    feed: Arc<Feed>,
     shutdown: CancellationToken,
     serving: JoinHandle<anyhow::Result<()>>,
 }
@@ -64,27 +125,19 @@ impl Dashboard {
     async fn start_with(answer: Answer, config: Config) -> Self {
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
-            refresh_milliseconds: 250,
             ..config
         };
         let listener = dashboard::bind(&config).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let sink = Arc::new(Sink {
-            answer: Mutex::new(answer),
-            asked: AtomicUsize::new(0),
-        });
+        let feed = Feed::new(answer);
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(dashboard::serve(config, sink.clone(), listener, shutdown.clone()));
+        let serving = tokio::spawn(dashboard::serve(config, feed.clone(), listener, shutdown.clone()));
         Self {
             address,
-            sink,
+            feed,
             shutdown,
             serving,
         }
-    }
-
-    fn answer(&self, answer: Answer) {
-        *self.sink.answer.lock().unwrap() = answer;
     }
 
     /// The whole answer, headers in lower case as sent, read until the server closes.
@@ -228,9 +281,51 @@ async fn assets_are_named_by_their_content_and_kept_for_ever() {
 }
 
 #[tokio::test]
+async fn listening_everywhere_it_still_answers_to_its_own_names_only() {
+    let config = Config {
+        listen: "0.0.0.0:0".parse().unwrap(),
+        ..Config::default()
+    };
+    let refused = dashboard::bind(&config).await.unwrap_err().to_string();
+    assert!(refused.contains("dashboard.allow_non_loopback=true"), "{refused}");
+    let config = Config {
+        allow_non_loopback: true,
+        ..config
+    };
+    let listener = dashboard::bind(&config).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let sink = Arc::new(Sink {
+        answer: Mutex::new(Some(Ok(overview("planner")))),
+        asked: AtomicUsize::new(0),
+    });
+    let shutdown = CancellationToken::new();
+    let dashboard = Dashboard {
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        serving: tokio::spawn(dashboard::serve(config, sink.clone(), listener, shutdown.clone())),
+        sink,
+        shutdown,
+    };
+    assert!(
+        dashboard
+            .get_as("/", "localhost:8000")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    for host in ["0.0.0.0:8000", "dashboard:8000", "evil.example"] {
+        let answer = dashboard.get_as("/", host).await;
+        assert!(answer.starts_with("HTTP/1.1 421"), "{host}: {answer}");
+        assert!(
+            answer.contains(&format!("open http://localhost:{port}/")),
+            "{answer}"
+        );
+    }
+    dashboard.stop().await;
+}
+
+#[tokio::test]
 async fn a_foreign_host_is_refused() {
     let dashboard = Dashboard::start(Some(Ok(overview("planner")))).await;
-    for path in ["/", "/live", "/api/overview", "/health"] {
+    for path in ["/", "/models", "/pipeline", "/live", "/api/overview", "/health"] {
         let answer = dashboard.get_as(path, "evil.example").await;
         assert!(
             answer.starts_with("HTTP/1.1 421") && answer.contains("this page answers to localhost"),
@@ -258,7 +353,7 @@ async fn the_json_twin_gives_the_same_numbers_or_a_problem_with_its_fix() {
     );
     dashboard.stop().await;
 
-    let dashboard = Dashboard::start(Some(Err(QueryError::Unreachable))).await;
+    let dashboard = Dashboard::start(Some(Err(Problem::Unreachable))).await;
     let answer = dashboard.get("/api/overview").await;
     assert!(
         answer.starts_with("HTTP/1.1 503") && answer.contains("aiai run sink"),
@@ -269,12 +364,40 @@ async fn the_json_twin_gives_the_same_numbers_or_a_problem_with_its_fix() {
 }
 
 #[tokio::test]
-async fn a_silent_sink_never_blocks_the_page_nor_the_shutdown() {
+async fn neither_a_silent_feed_nor_a_slow_query_blocks_a_page_or_the_shutdown() {
     let dashboard = Dashboard::start(None).await;
-    let started = Instant::now();
-    let page = dashboard.get("/").await;
-    assert!(page.contains("the sink does not answer yet"));
-    assert!(started.elapsed() < Duration::from_secs(2));
+    for (path, words) in [
+        ("/", "no live numbers yet"),
+        ("/pipeline", "aiai run dashboard-feed"),
+        ("/models?range=30d", "The database is still counting"),
+    ] {
+        let started = Instant::now();
+        let page = dashboard.get(path).await;
+        assert!(page.contains(words), "{page}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{path}");
+    }
+    dashboard.stop().await;
+}
+
+#[tokio::test]
+async fn a_missing_feed_is_named_with_the_command_and_followed_when_it_comes() {
+    let dashboard = Dashboard::start(Some(Err(Problem::Failed("no feed".into())))).await;
+    assert!(dashboard.get("/").await.contains("aiai run dashboard-feed"));
+    let mut live = dashboard.live().await;
+    assert!(live.regions().await.contains(&"status".to_owned()));
+    dashboard.feed.tell(Ok(overview("planner")));
+    while !live.regions().await.contains(&"sources".to_owned()) {}
+    dashboard.stop().await;
+}
+
+#[tokio::test]
+async fn a_view_that_is_none_is_refused_in_words() {
+    let dashboard = Dashboard::start(Some(Ok(overview("planner")))).await;
+    let answer = dashboard.get("/models?range=fortnight").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 400") && answer.contains("30d"),
+        "{answer}"
+    );
     dashboard.stop().await;
 }
 
@@ -287,10 +410,10 @@ async fn a_stream_sends_everything_once_then_what_changed_and_ends_on_shutdown()
     // Until the sink has answered the first time there is nothing about the database.
     while !live.regions().await.contains(&"database".to_owned()) {}
 
-    dashboard.answer(Some(Ok(overview("coder"))));
+    dashboard.feed.tell(Ok(overview("coder")));
     assert_eq!(live.regions().await, ["sources"]);
-    dashboard.answer(Some(Err(QueryError::Timeout)));
-    assert_eq!(live.regions().await, ["status"]);
+    dashboard.feed.tell(Err(Problem::Timeout));
+    assert!(live.regions().await.contains(&"status".to_owned()));
     assert!(live.line("id: ").await.unwrap().contains('.'));
 
     dashboard.shutdown.cancel();
@@ -338,24 +461,30 @@ async fn a_viewer_who_does_not_read_holds_up_neither_the_others_nor_the_shutdown
     let mut live = dashboard.live().await;
     for turn in 0..5 {
         // More than a socket buffer holds, if all of them were kept for the stuck one.
-        dashboard.answer(Some(Ok(overview(&format!("{turn}{}", "x".repeat(1_000_000))))));
+        dashboard
+            .feed
+            .tell(Ok(overview(&format!("{turn}{}", "x".repeat(1_000_000)))));
         while !live.line("data: ").await.unwrap().contains(&format!("{turn}xxx")) {}
     }
     dashboard.stop().await;
 }
 
 #[tokio::test]
-async fn the_sink_is_asked_only_while_somebody_looks() {
+async fn a_feed_is_followed_only_while_somebody_looks() {
     let dashboard = Dashboard::start(Some(Ok(overview("planner")))).await;
     dashboard.get("/").await;
-    let asked = dashboard.sink.asked.load(Ordering::SeqCst);
-    assert_eq!(asked, 1);
-    // Several refreshes long: the absence of questions has no condition to wait for.
-    tokio::time::sleep(Duration::from_millis(900)).await;
-    assert_eq!(dashboard.sink.asked.load(Ordering::SeqCst), asked);
-
+    assert_eq!(dashboard.feed.asked.load(Ordering::SeqCst), 1);
+    let deadline = Instant::now() + PATIENCE;
+    while dashboard.feed.passing.receiver_count() > 0 {
+        assert!(
+            Instant::now() < deadline,
+            "nobody looks and the feed is still followed"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // A silent feed is asked again, as long as somebody looks.
     let mut live = dashboard.live().await;
-    while dashboard.sink.asked.load(Ordering::SeqCst) < asked + 3 {
+    while dashboard.feed.asked.load(Ordering::SeqCst) < 3 {
         live.line("event: ").await.unwrap();
     }
     dashboard.stop().await;

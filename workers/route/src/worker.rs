@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::cooling::{Change, Cooled, Cooling, WINDOW_MS};
 use crate::decide::{Choice, Health, Refusal, decide};
 use crate::models::{Model, Models};
+use crate::rules::{Rules, RulesStage, Webhooks, webhook};
 
 /// Decisions made at the same time.
 const CONCURRENCY: usize = 64;
@@ -36,11 +37,32 @@ struct Shared {
     bucket: Bucket,
 }
 
+/// What the worker goes by.
+#[derive(Debug)]
+pub struct Tables {
+    /// The models to choose from.
+    pub models: Models,
+    /// What they cost.
+    pub prices: PriceTable,
+    /// Which events somebody should hear of.
+    pub rules: Rules,
+    /// A webhook that failed is called again after this time, then after four times as long, and so on.
+    pub webhook_retry: Duration,
+}
+
 /// Runs until the process is to end.
 ///
 /// # Errors
-/// When the service cannot be registered, or the worker cannot go on.
-pub async fn run(models: Models, prices: PriceTable, context: Context) -> anyhow::Result<()> {
+/// When the service cannot be registered, webhooks cannot be called, or the worker cannot go on.
+pub async fn run(tables: Tables, context: Context) -> anyhow::Result<()> {
+    let Tables {
+        models,
+        prices,
+        rules,
+        webhook_retry,
+    } = tables;
+    let rules = Arc::new(rules);
+    let webhooks = Webhooks::new(rules.clone(), webhook_retry)?;
     let shared = Arc::new(Shared {
         cooling: Mutex::new(Cooling::new(models.models.len())),
         bucket: context.bucket(topology::COOLING_BUCKET),
@@ -50,9 +72,13 @@ pub async fn run(models: Models, prices: PriceTable, context: Context) -> anyhow
     let (sender, changes) = mpsc::channel(CHANGES_MAX);
     let watching =
         bus::stage::run::<Calls>((shared.clone(), sender), BatchConfig::default(), context.clone());
+    let ruling = bus::stage::run::<RulesStage>(rules, BatchConfig::default(), context.clone());
+    let calling = bus::job::run(webhooks, webhook::CONCURRENCY, context.clone());
     tokio::try_join!(
         serve(&context, shared.clone()),
         watching,
+        ruling,
+        calling,
         async {
             shared.watch().await;
             Ok(())

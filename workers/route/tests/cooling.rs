@@ -7,7 +7,7 @@ use std::time::Duration;
 use bus::testing::TestServer;
 use bus::topology::{COOLING_BUCKET, StreamsConfig};
 use bus::{Bytes, CancellationToken, Context, Watched};
-use route::{Cooled, Models};
+use route::{Cooled, Models, Rules, Tables};
 use schemas::price::{self, PriceTable};
 use schemas::route::{Decision, SUBJECT};
 
@@ -24,10 +24,15 @@ async fn connect(server: &TestServer) -> Context {
         .expect("connects")
 }
 
-fn lists() -> (Models, PriceTable) {
+fn tables() -> Tables {
     let models = Models::parse(route::models::BUILT_IN_NAME, route::models::BUILT_IN);
     let prices = PriceTable::parse(price::BUILT_IN_NAME, price::BUILT_IN);
-    (models.expect("models"), prices.expect("prices"))
+    Tables {
+        models: models.expect("models"),
+        prices: prices.expect("prices"),
+        rules: Rules::parse("rules.toml", "", |_| None).expect("rules"),
+        webhook_retry: Duration::from_secs(1),
+    }
 }
 
 async fn decide(context: &Context) -> bus::Result<Decision> {
@@ -125,8 +130,7 @@ async fn a_failing_model_is_cooled_in_all_copies_probed_once_and_returns() {
     let mut copies = Vec::new();
     for _ in 0..2 {
         let context = connect(&server).await;
-        let (models, prices) = lists();
-        copies.push((context.clone(), tokio::spawn(route::run(models, prices, context))));
+        copies.push((context.clone(), tokio::spawn(route::run(tables(), context))));
     }
     let seen = Seen::default();
     let watching = tokio::spawn(watch(asker.bucket(COOLING_BUCKET), seen.clone()));

@@ -26,6 +26,8 @@ pub struct Config {
     pub query: QueryConfig,
     /// Aggregates.
     pub rollup: RollupConfig,
+    /// Alerts.
+    pub alert: AlertConfig,
     /// Rows in the tables.
     pub retain: RetainConfig,
     /// What is removed from the streams once it is durable here.
@@ -41,6 +43,7 @@ impl Default for Config {
             commit: CommitConfig::default(),
             query: QueryConfig::default(),
             rollup: RollupConfig::default(),
+            alert: AlertConfig::default(),
             retain: RetainConfig::default(),
             trim: TrimConfig::default(),
         }
@@ -113,6 +116,20 @@ impl Default for RollupConfig {
     }
 }
 
+/// Alerts: how long.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertConfig {
+    /// Days for which alerts are kept.
+    pub keep_days: u32,
+}
+
+impl Default for AlertConfig {
+    fn default() -> Self {
+        Self { keep_days: 90 }
+    }
+}
+
 /// Rows in the tables: how long, and how often the archive is looked after.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -132,7 +149,7 @@ impl Default for RetainConfig {
     }
 }
 
-/// Trimming of INGEST, EVENTS, ROLLUP, ARCHIVE and DEAD.
+/// Trimming of INGEST, EVENTS, ROLLUP, ALERTS, ARCHIVE and DEAD.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrimConfig {

@@ -19,6 +19,10 @@ use crate::{Headers, StoredMessage};
 const ROLLUP_STAGE: &str = "rollup";
 /// The stage that writes files.
 const ARCHIVE_STAGE: &str = "archive";
+/// Stages that read what is accounted for elsewhere: what they give up on is stored, or a dead letter already.
+const BEHIND_EVENTS: &[&str] = &[ROLLUP_STAGE, "route", "rules", "webhook", ARCHIVE_STAGE];
+/// Subjects of what was made of events.
+const MADE_OF_EVENTS: &[&str] = &["rollup.", "matches.", "alerts.", "archive."];
 
 /// A dead letter, read from its headers.
 pub(crate) struct DeadLetter<'a> {
@@ -42,10 +46,13 @@ impl<'a> DeadLetter<'a> {
             .and_then(|value| value.parse().ok())
             .filter(|origin| (1..=SEQUENCE_MAX).contains(origin));
         let stage = header(headers::STAGE).unwrap_or_else(|| subject_token(message.subject, 1));
-        let derived = header(headers::SUBJECT).is_some_and(|subject| subject.starts_with("rollup."));
+        // Of a stage behind EVENTS, or about what such a stage made.
+        let subject = header(headers::SUBJECT).unwrap_or_default();
+        let derived =
+            BEHIND_EVENTS.contains(&stage) || MADE_OF_EVENTS.iter().any(|made| subject.starts_with(made));
         let origins = match origin {
             // Its events are accounted for elsewhere: only what was made of them is dead.
-            _ if derived || stage == ROLLUP_STAGE || stage == ARCHIVE_STAGE => Origins::default(),
+            _ if derived => Origins::default(),
             Some(origin) => Origins::from_iter([origin]),
             // A whole batch: no more origins than it has lines, whatever its header claims.
             None => header(headers::ORIGINS)

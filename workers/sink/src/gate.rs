@@ -78,8 +78,7 @@ fn statements(connection: &Connection, sql: &str) -> Result<usize, QueryError> {
     let json: String = serialize
         .query_row([sql], |row| row.get(0))
         .map_err(QueryError::from_duckdb)?;
-    let parsed: Parsed = serde_json::from_str(&json)
-        .map_err(|error| refused(format!("DuckDB's parser answered in an unknown form: {error}")))?;
+    let parsed: Parsed = serde_json::from_str(&json).map_err(|error| unreadable(&json, &error))?;
     if !parsed.error {
         return Ok(parsed.statements.map_or(0, |statements| statements.len()));
     }
@@ -99,6 +98,29 @@ fn statements(connection: &Connection, sql: &str) -> Result<usize, QueryError> {
         kind: QueryErrorKind::Syntax,
         message: format!("{message}{}", place.unwrap_or_default()),
     })
+}
+
+/// DuckDB writes a number past the largest double as what JSON does not have: infinity.
+fn unreadable(json: &str, error: &serde_json::Error) -> QueryError {
+    let line = json
+        .lines()
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or_default();
+    // The error is at a letter of the word or at its sign.
+    let near = line
+        .as_bytes()
+        .iter()
+        .skip(error.column().saturating_sub(4))
+        .take(8);
+    let near: String = near.copied().map(char::from).collect();
+    if near.contains("inf") {
+        return refused(
+            "a number in the query is larger than the largest double, 1.8e308; write a smaller one, or \
+             'Infinity'::DOUBLE"
+                .to_owned(),
+        );
+    }
+    refused(format!("DuckDB's parser answered in an unknown form: {error}"))
 }
 
 fn refused(message: String) -> QueryError {

@@ -4,6 +4,7 @@
 //! overview. All of it blocks, so it belongs on threads of its own, never on the async runtime.
 
 mod activity;
+mod alerts;
 mod answers;
 mod appending;
 mod archive;
@@ -40,7 +41,7 @@ mod worker;
 mod writing;
 
 pub use activity::Activity;
-pub use config::{Config, DATABASE_FILE, QueryConfig, RetainConfig, RollupConfig, TrimConfig};
+pub use config::{AlertConfig, Config, DATABASE_FILE, QueryConfig, RetainConfig, RollupConfig, TrimConfig};
 pub use ledger::{StreamFigures, ledger};
 pub use message::{CommitError, Headers, Outcome, Rejected, Source, StoredMessage};
 pub use open::Settings;

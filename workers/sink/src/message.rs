@@ -3,6 +3,7 @@
 use std::fmt;
 
 use schemas::Time;
+use schemas::alert::Match;
 
 use crate::Activity;
 
@@ -13,6 +14,8 @@ pub enum Source {
     Events,
     /// Partial aggregates: the stream ROLLUP.
     Rollup,
+    /// What rules found: the stream ALERTS.
+    Alerts,
     /// Dead letters: the stream DEAD.
     Dead,
     /// Archive jobs and the files they became: the stream ARCHIVE.
@@ -33,6 +36,7 @@ impl Source {
         match self {
             Source::Events => "EVENTS",
             Source::Rollup => "ROLLUP",
+            Source::Alerts => "ALERTS",
             Source::Dead => "DEAD",
             Source::Archive => "ARCHIVE",
             Source::Merged => "EVENTS/rollup",
@@ -47,6 +51,7 @@ impl Source {
         let all = [
             Source::Events,
             Source::Rollup,
+            Source::Alerts,
             Source::Dead,
             Source::Archive,
             Source::Merged,
@@ -106,7 +111,7 @@ pub struct Rejected {
 }
 
 /// What one commit did.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// Rows written to the tables of the kinds.
     pub rows: u64,
@@ -122,6 +127,8 @@ pub struct Outcome {
     pub deferred: Vec<usize>,
     /// What was written, for [`crate::Monitor::record`].
     pub activity: Activity,
+    /// Alerts of the sink's own, already in the table: to be told.
+    pub alerts: Vec<Match>,
 }
 
 /// Why a commit failed. The next commit starts from what is stored: normally nothing of this batch.

@@ -12,10 +12,12 @@ use duckdb::arrow::datatypes::{
     DataType, Decimal128Type, Float64Type, TimestampMicrosecondType, UInt32Type, UInt64Type,
 };
 use schemas::Time;
+use schemas::alert::Match;
 use schemas::rollup::{
     Aggregate, DAY_MICROSECONDS, HOUR_MICROSECONDS, MINUTE_MICROSECONDS, Partial, SeriesKey,
 };
 
+use crate::alerts::about_series;
 use crate::appending::{self, MapColumn, NumberColumn, TextColumn, numbers};
 use crate::config::RollupConfig;
 use crate::rollup_views::rollup_merged;
@@ -69,12 +71,14 @@ impl Rollups {
         self.series.forget();
     }
 
-    /// Appends a delta in every resolution, within the caller's transaction.
-    pub(crate) fn append(&mut self, connection: &Connection, delta: Partial) -> anyhow::Result<()> {
+    /// Appends a delta in every resolution, within the caller's transaction. Says what is to be told of series past
+    /// the limit.
+    pub(crate) fn append(&mut self, connection: &Connection, delta: Partial) -> anyhow::Result<Vec<Match>> {
         if delta.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let delta = self.series.limit(connection, delta)?;
+        let (delta, limited) = self.series.limit(connection, delta)?;
+        let series_max = self.series.series_max();
         let mut columns = RollupColumns::default();
         for (at, (name, width)) in RESOLUTIONS.iter().enumerate() {
             for (key, values) in delta.clone().map_keys(|key| key.in_bucket_of(*width)).iter() {
@@ -82,7 +86,11 @@ impl Rollups {
                 *self.unfolded.entry((at, key.bucket.0)).or_default() += 1;
             }
         }
-        columns.append(connection)
+        columns.append(connection)?;
+        Ok(limited
+            .iter()
+            .map(|limited| about_series(limited, series_max))
+            .collect())
     }
 
     /// Folds what is due and deletes what is too old, each in a transaction of its own; mostly does nothing.

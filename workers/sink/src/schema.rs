@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use duckdb::{Connection, OptionalExt};
 
 use crate::rollup_views::rollup_views;
-use crate::{archive_views, migrate};
+use crate::{alerts, archive_views, migrate};
 
 /// Version of the tables below. Raise it, and add a migration, when one of them changes.
 pub(crate) const VERSION: u32 = 3;
@@ -188,6 +188,35 @@ const ROLLUP: &[Column] = &[
     ),
 ];
 
+const ALERT_MATCH: &[Column] = &[
+    ("rule", "VARCHAR", "the rule that matched"),
+    ("severity", "VARCHAR", "info, warning or critical"),
+    (
+        "key",
+        "VARCHAR",
+        "what the rule tells apart; __other__: keys past the limit",
+    ),
+    ("tenant", "VARCHAR", "whose events"),
+    ("window_start", "TIMESTAMP", "start of the window, UTC"),
+    ("window_seconds", "UINTEGER", "width of the window"),
+    ("count", "UBIGINT", "events that matched"),
+    ("first_ts", "TIMESTAMP", "when the first of them happened, UTC"),
+    ("last_ts", "TIMESTAMP", "when the last of them happened, UTC"),
+    ("message", "VARCHAR", "the rule's message about the first"),
+    ("sample", "JSON", "the first, unless it is large"),
+    ("stored", "TIMESTAMP", "when NATS stored what was found, UTC"),
+    (
+        "events_epoch",
+        "VARCHAR",
+        "ULID of the epoch of EVENTS; null: folded, or of no event",
+    ),
+    (
+        "events_seq",
+        "UBIGINT",
+        "sequence in EVENTS of the message that held them",
+    ),
+];
+
 const TABLES: &[Table] = &[
     Table {
         name: "metric",
@@ -208,6 +237,11 @@ const TABLES: &[Table] = &[
         name: "rollup",
         comment: "aggregates as they came: ask the views rollup_1m, rollup_1h and rollup_1d, which merge them",
         columns: &[ROLLUP],
+    },
+    Table {
+        name: "alert_match",
+        comment: "what rules found, as it came: ask the view alert, which merges it",
+        columns: &[ALERT_MATCH],
     },
     Table {
         name: "dead",
@@ -267,7 +301,7 @@ const TABLES: &[Table] = &[
             (
                 "stream",
                 "VARCHAR",
-                "EVENTS, ROLLUP, ARCHIVE or DEAD; EVENTS/rollup, /archive, /refused, /unseen: which of EVENTS are \
+                "EVENTS, ROLLUP, ALERTS, ARCHIVE or DEAD; EVENTS/rollup, /archive, /refused, /unseen: which of EVENTS are \
                  in rollup, are archived, became dead letters, were lost before they came here",
             ),
             ("epoch", "VARCHAR", "ULID of that stream's epoch"),
@@ -353,11 +387,18 @@ fn create_sql() -> String {
     }
     sql.push_str("CREATE TABLE IF NOT EXISTS aiai_meta(key VARCHAR, value VARCHAR);");
     sql.push_str(&rollup_views());
+    sql.push_str(&alert_view());
     sql.push_str("DELETE FROM aiai_meta WHERE key = 'schema_version';");
     sql.push_str(&format!(
         "INSERT INTO aiai_meta VALUES ('schema_version', '{VERSION}');"
     ));
     sql
+}
+
+/// The view that merges what rules found.
+fn alert_view() -> String {
+    let rows = alerts::merged("true");
+    format!("CREATE OR REPLACE VIEW alert AS SELECT * EXCLUDE (stored) FROM ({rows});")
 }
 
 /// The columns of the table of a kind, in order.

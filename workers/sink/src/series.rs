@@ -1,6 +1,6 @@
 //! The limit on series: past so many of a name in an hour, further ones are added up as `__other__`.
 //!
-//! The table says which series an hour has; hours in use are remembered here as hashes, so that it is asked once.
+//! An alert says so, once for each name and hour. The table says which series an hour has; hours in use are remembered here as hashes, so that it is asked once.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,6 +14,19 @@ const HOURS_MAX: usize = 48;
 
 /// Hashes of source and tags by tenant and name.
 type Hour = HashMap<(String, String), HashSet<u64>>;
+
+/// A name with more series in an hour than the limit.
+pub(crate) struct Limited {
+    pub(crate) tenant: String,
+    pub(crate) name: String,
+    /// Start of the hour.
+    pub(crate) hour: i64,
+    /// Values added up as `__other__` now.
+    pub(crate) count: u64,
+    /// When the first and the last of their minutes began.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+}
 
 pub(crate) struct SeriesLimit {
     series_max: usize,
@@ -35,8 +48,13 @@ impl SeriesLimit {
         self.hours.clear();
     }
 
-    /// The delta with every series past the limit folded into the one that stands for them all.
-    pub(crate) fn limit(&mut self, connection: &Connection, delta: Partial) -> anyhow::Result<Partial> {
+    /// The delta with every series past the limit folded into the one that stands for them all, and which names
+    /// that happened to.
+    pub(crate) fn limit(
+        &mut self,
+        connection: &Connection,
+        delta: Partial,
+    ) -> anyhow::Result<(Partial, Vec<Limited>)> {
         let hours: Vec<i64> = delta.iter().map(|(key, _)| hour_of(key)).collect();
         for hour in hours {
             if !self.hours.contains_key(&hour) {
@@ -44,11 +62,21 @@ impl SeriesLimit {
                 self.hours.insert(hour, known);
             }
         }
+        let mut limited = BTreeMap::new();
+        for (key, values) in delta.iter() {
+            if !self.admits(key) {
+                note(&mut limited, key, values.count);
+            }
+        }
         let delta = delta.map_keys(|key| if self.admits(&key) { key } else { key.as_other() });
         while self.hours.len() > HOURS_MAX {
             self.hours.pop_first();
         }
-        Ok(delta)
+        Ok((delta, limited.into_values().collect()))
+    }
+
+    pub(crate) const fn series_max(&self) -> usize {
+        self.series_max
     }
 
     fn load(&self, connection: &Connection, hour: i64) -> anyhow::Result<Hour> {
@@ -75,15 +103,25 @@ impl SeriesLimit {
         if known.len() < self.series_max {
             return known.insert(hash);
         }
-        tracing::debug!(
-            worker = "sink",
-            tenant = key.tenant,
-            name = key.name,
-            series_max = self.series_max,
-            "series added up as __other__: give its tags fewer values, or raise sink.rollup.series_max"
-        );
         false
     }
+}
+
+fn note(limited: &mut BTreeMap<(String, String, i64), Limited>, key: &SeriesKey, count: u64) {
+    let (tenant, name, hour, bucket) = (key.tenant.clone(), key.name.clone(), hour_of(key), key.bucket.0);
+    let known = limited
+        .entry((tenant.clone(), name.clone(), hour))
+        .or_insert_with(|| Limited {
+            tenant,
+            name,
+            hour,
+            count: 0,
+            first: bucket,
+            last: bucket,
+        });
+    known.count += count;
+    known.first = known.first.min(bucket);
+    known.last = known.last.max(bucket);
 }
 
 fn hour_of(key: &SeriesKey) -> i64 {

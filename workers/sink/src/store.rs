@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use duckdb::Connection;
-use schemas::Time;
+use schemas::{Origins, Time};
 
-use crate::config::RollupConfig;
+use crate::alerts::Upkeep;
+use crate::config::{AlertConfig, RollupConfig};
 use crate::open::{self, Settings};
 use crate::progress::Progress;
 use crate::rollup::Rollups;
@@ -24,6 +25,7 @@ pub struct Store {
     path: PathBuf,
     progress: Progress,
     rollups: Rollups,
+    alerts: Upkeep,
     /// The last commit failed and `progress` could not be loaded again yet.
     stale: bool,
     /// ULID of the epoch that EVENTS has now.
@@ -49,6 +51,7 @@ impl Store {
             path: path.to_owned(),
             progress,
             rollups,
+            alerts: Upkeep::default(),
             stale: false,
             events_epoch: None,
             settled: Vec::new(),
@@ -145,12 +148,13 @@ impl Store {
         (processed.last()? > next && !settled).then_some(next)
     }
 
-    /// Folds and forgets aggregates as far as it is time to.
+    /// Folds and forgets aggregates and alerts as far as it is time to.
     ///
     /// # Errors
     /// The database failed. No number has changed; the next call tries again.
-    pub fn maintain(&mut self, config: &RollupConfig, now: Time) -> anyhow::Result<()> {
-        self.rollups.maintain(&self.connection, config, now)
+    pub fn maintain(&mut self, rollup: &RollupConfig, alerts: &AlertConfig, now: Time) -> anyhow::Result<()> {
+        self.rollups.maintain(&self.connection, rollup, now)?;
+        self.alerts.maintain(&self.connection, alerts, now)
     }
 
     /// Stores a batch in one transaction.
@@ -231,15 +235,26 @@ impl Store {
         for (index, message) in of(Source::Rollup) {
             writing.partial(index, message);
         }
+        for (index, message) in of(Source::Alerts) {
+            writing.matches(index, message)?;
+        }
         for (index, message) in of(Source::Archive) {
             writing.archive(index, message)?;
         }
         writing.dead_letters(batch)?;
         writing.flush()?;
         let Writing {
-            gathered, outcome, ..
+            mut gathered,
+            mut outcome,
+            ..
         } = writing;
-        self.rollups.append(&self.connection, gathered.partial)?;
+        outcome.alerts = self.rollups.append(&self.connection, gathered.partial)?;
+        let stored = batch.iter().map(|message| message.stored.0).max();
+        let stored = Time(stored.unwrap_or_default());
+        for found in &outcome.alerts {
+            gathered.matches.push(found, &Origins::new(), stored, None);
+        }
+        gathered.matches.append(&self.connection)?;
         if self.progress.has_changed() {
             self.progress.save(&self.connection)?;
         }
@@ -277,5 +292,6 @@ impl Outcome {
         self.deferred
             .extend(later.deferred.into_iter().map(|index| index + offset));
         self.activity.merge(later.activity);
+        self.alerts.extend(later.alerts);
     }
 }

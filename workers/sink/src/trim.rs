@@ -1,9 +1,10 @@
 //! Trimming: the streams forget what is durable here, and nothing else.
 //!
 //! INGEST goes as soon as every message up to a sequence is stored or dead in the database.
-//! EVENTS, ROLLUP, ARCHIVE and DEAD stay `retain_hours` longer, unless they fill up; EVENTS until the aggregates made
-//! of it are published and its files are written, too. The newest archive job always stays: it fences the next one.
-//! The sink alone does this.
+//! EVENTS, ROLLUP, ALERTS, ARCHIVE and DEAD stay `retain_hours` longer, unless they fill up; EVENTS until the
+//! aggregates made of it are published and its files are written, ALERTS until its webhooks are called, too. The
+//! newest archive job always stays: it fences the next one. Rules that lag further behind than that miss events: an
+//! alert a day late is none. The sink alone does this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub(crate) async fn run(config: TrimConfig, monitor: Arc<Monitor>, limits: Limit
 pub(crate) struct Limits {
     pub(crate) events_bytes: u64,
     pub(crate) rollup_bytes: u64,
+    pub(crate) alerts_bytes: u64,
     pub(crate) dead_bytes: u64,
     pub(crate) archive_bytes: u64,
 }
@@ -67,6 +69,7 @@ async fn round(
     for (name, source, limit) in [
         (topology::EVENTS, Source::Events, limits.events_bytes),
         (topology::ROLLUP, Source::Rollup, limits.rollup_bytes),
+        (topology::ALERTS, Source::Alerts, limits.alerts_bytes),
         (topology::DEAD, Source::Dead, limits.dead_bytes),
         (topology::ARCHIVE, Source::Archive, limits.archive_bytes),
     ] {
@@ -84,6 +87,18 @@ async fn round(
         trim(context, name, &state, old.min(durable + 1)).await?;
     }
     Ok(())
+}
+
+/// Up to where webhooks were called. Their durable reads alerts only: where none waits, what follows the last one
+/// holds none.
+async fn called(context: &Context, state: &StreamState) -> anyhow::Result<u64> {
+    let durable = context.durable_state(topology::ALERTS, "webhook").await?;
+    let idle = durable.pending == 0 && durable.ack_pending == 0;
+    Ok(if idle {
+        state.last_sequence
+    } else {
+        durable.ack_floor
+    })
 }
 
 /// Up to which sequence a stream is durable elsewhere, and needed by nobody.
@@ -116,6 +131,7 @@ async fn durable(
             let fence = newest.map_or(u64::MAX, |newest| newest.sequence);
             checkpoint.min(done).min(fence - 1)
         }
+        Source::Alerts => checkpoint.min(called(context, state).await?),
         _ => checkpoint,
     })
 }

@@ -1,16 +1,22 @@
 //! The worker: the database core on the bus.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use bus::{CommitFailure, Context, Delivery, Input, Received, StreamState, Unstored, topology};
+use schemas::alert::{self, Alert};
 use schemas::{Reason, Rejection, Time};
+use tokio::sync::mpsc;
 
-use crate::config::{Config, DATABASE_FILE, RollupConfig};
+use crate::config::{AlertConfig, Config, DATABASE_FILE, RollupConfig};
 use crate::trim::now_microseconds;
 use crate::{Headers, Keeper, Monitor, Source, Store, StoredMessage, answers, keeping, trim};
+
+/// Alerts of the sink's own on their way, and as many remembered as told.
+const ALERTS_MAX: usize = 1024;
 
 /// The sink with its database open.
 pub struct Sink {
@@ -21,7 +27,13 @@ pub struct Sink {
 }
 
 /// In the order of [`Writer::inputs`](bus::Writer::inputs).
-const SOURCES: [Source; 4] = [Source::Events, Source::Rollup, Source::Dead, Source::Archive];
+const SOURCES: [Source; 5] = [
+    Source::Events,
+    Source::Rollup,
+    Source::Alerts,
+    Source::Dead,
+    Source::Archive,
+];
 
 impl Sink {
     /// Opens the database in the data folder, and shares the archive's folder with worker archive. Blocking.
@@ -64,10 +76,13 @@ impl Sink {
             limits(&context),
             context.clone(),
         );
+        let (alerts, told) = mpsc::channel(ALERTS_MAX);
         let writer = Writer {
             store,
             monitor,
             rollup: config.rollup.clone(),
+            alert: config.alert.clone(),
+            alerts,
         };
         let writing = bus::writer::run(writer, config.commit.clone(), context.clone());
         let serving = context.serve("query", "SQL and the overview, from DuckDB", endpoints);
@@ -76,12 +91,59 @@ impl Sink {
             trimming.await;
             Ok(())
         };
+        let telling = async {
+            tell(told, &context).await;
+            Ok(())
+        };
         let keeping = async {
             keeping::run(config.retain.clone(), keeper, context.clone()).await;
             Ok(())
         };
         let holding = async { claim.hold(&context).await.map_err(anyhow::Error::from) };
-        tokio::try_join!(writing, serving, trimming, keeping, holding).map(|_| ())
+        tokio::try_join!(writing, serving, trimming, telling, keeping, holding).map(|_| ())
+    }
+}
+
+/// Tells of alerts of the sink's own; each copy of an alert has the same id, so that ALERTS stores it once.
+async fn tell(mut alerts: mpsc::Receiver<Alert>, context: &Context) {
+    let mut told = BTreeSet::new();
+    loop {
+        let alert = tokio::select! {
+            alert = alerts.recv() => alert,
+            () = context.shutdown().cancelled() => return,
+        };
+        let Some(alert) = alert else { return };
+        if told.contains(&alert.id) {
+            continue;
+        }
+        let subject = alert::subject(alert.severity, &alert.rule);
+        let Ok(body) = serde_json::to_vec(&alert) else {
+            continue;
+        };
+        let sent = match context
+            .publish_pipelined(&subject, body.into(), Some(&alert.id))
+            .await
+        {
+            Ok(pending) => pending.wait().await,
+            Err(error) => Err(error),
+        };
+        match sent {
+            Ok(_) => {
+                while told.len() >= ALERTS_MAX {
+                    told.pop_first();
+                }
+                told.insert(alert.id);
+            }
+            Err(error) => {
+                let error = bus::chain(&error);
+                tracing::warn!(
+                    worker = "sink",
+                    id = alert.id,
+                    error,
+                    "alert not told; the next cause for it tells it"
+                );
+            }
+        }
     }
 }
 
@@ -91,6 +153,7 @@ fn limits(context: &Context) -> trim::Limits {
     trim::Limits {
         events_bytes: bytes(streams.events_max_megabytes),
         rollup_bytes: bytes(streams.rollup_max_megabytes),
+        alerts_bytes: bytes(streams.alerts_max_megabytes),
         dead_bytes: bytes(streams.dead_max_megabytes),
         archive_bytes: bytes(streams.archive_max_megabytes),
     }
@@ -100,6 +163,8 @@ struct Writer {
     store: Store,
     monitor: Arc<Monitor>,
     rollup: RollupConfig,
+    alert: AlertConfig,
+    alerts: mpsc::Sender<Alert>,
 }
 
 impl bus::Writer for Writer {
@@ -109,6 +174,7 @@ impl bus::Writer for Writer {
         [
             topology::EVENTS,
             topology::ROLLUP,
+            topology::ALERTS,
             topology::DEAD,
             topology::ARCHIVE,
         ]
@@ -178,16 +244,24 @@ impl bus::Writer for Writer {
             }
         })?;
         self.monitor.record(&outcome);
-        if let Err(error) = self.store.maintain(&self.rollup, Time(now_microseconds())) {
+        for found in &outcome.alerts {
+            // They are in the table whatever happens; full means that as many are being told of.
+            let _ = self.alerts.try_send(found.alert());
+        }
+        let maintained = self
+            .store
+            .maintain(&self.rollup, &self.alert, Time(now_microseconds()));
+        if let Err(error) = maintained {
             // What was committed stays so; the next round tries again.
             tracing::warn!(
                 worker = "sink",
                 error = format!("{error:#}"),
-                "rollups not folded"
+                "rollups or alerts not folded"
             );
         }
         let rejected = outcome.rejected.into_iter().map(|rejected| {
             let fix = match SOURCES[batch[rejected.index].input] {
+                Source::Alerts => "only worker route writes to matches.>: find out who published it",
                 Source::Rollup => "only worker rollup writes to rollup.>: find out who published it",
                 Source::Archive => "only worker archive writes to archive.>: find out who published it",
                 _ => "only worker ingest writes to events.>: find out who published it",

@@ -6,9 +6,10 @@ use std::panic::catch_unwind;
 use duckdb::Connection;
 use duckdb::arrow::datatypes::{UInt16Type, UInt64Type};
 use schemas::rollup::{Measured, Partial, fold};
-use schemas::{Origins, headers};
+use schemas::{Origins, alert, headers};
 
 use crate::activity::{Activity, Noted};
+use crate::alerts::{self, MatchColumns};
 use crate::appending::{self, TextColumn, numbers};
 use crate::columns::{EventColumns, Fill, MetricColumns, Stamp, UsageColumns};
 use crate::dead::{self, DeadColumns, DeadLetter, events_message};
@@ -31,6 +32,8 @@ pub(crate) struct Gathered {
     duplicate_events_seq: Vec<u64>,
     duplicate_origin: Vec<u64>,
     duplicate_epoch: Vec<u16>,
+    /// What rules found, of the whole transaction.
+    pub(crate) matches: MatchColumns,
     /// Aggregates, of the whole transaction.
     pub(crate) partial: Partial,
     rows: usize,
@@ -182,6 +185,50 @@ impl Writing<'_> {
             self.merged(epoch, sequence);
         }
         self.processed(message);
+    }
+
+    /// Counts what rules found in an EVENTS message once that was processed; until then it waits.
+    pub(crate) fn matches(&mut self, index: usize, message: &StoredMessage<'_>) -> anyhow::Result<()> {
+        if !self.begin(message) {
+            return Ok(());
+        }
+        if message.subject != alert::MATCHES_SUBJECT {
+            // Alerts as they are told: not for the database.
+            self.processed(message);
+            return Ok(());
+        }
+        let place = events_message(message.headers).ok_or("its headers name no message of EVENTS".to_owned());
+        let read = place.and_then(|place| {
+            Ok((
+                place,
+                alert::read(message.payload).map_err(|error| error.to_string())?,
+            ))
+        });
+        let (place, found) = match read {
+            Ok(read) => read,
+            Err(reason) => {
+                self.outcome.rejected.push(Rejected { index, reason });
+                return Ok(());
+            }
+        };
+        if !self.progress.is_processed(Source::Events, place.0, place.1) {
+            self.outcome.deferred.push(index);
+            return Ok(());
+        }
+        self.processed(message);
+        let refused = self.progress.is_processed(Source::Refused, place.0, place.1);
+        if refused || !self.gathered.matches.note(self.connection, place)? {
+            return Ok(());
+        }
+        // What is repeated in this very transaction must be in the table by now.
+        self.flush()?;
+        let repeated = alerts::repeated(self.connection, place)?;
+        for found in &found {
+            self.gathered
+                .matches
+                .push(found, &repeated, message.stored, Some(place));
+        }
+        Ok(())
     }
 
     /// Does what worker rollup gave up on. What nobody can fold stays out of the aggregates.

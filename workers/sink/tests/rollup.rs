@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use schemas::rollup::Partial;
 use schemas::{Origins, Time};
 use serde_json::{Value, json};
-use sink::{RollupConfig, Settings, Source, Store};
+use sink::{AlertConfig, RollupConfig, Settings, Source, Store};
 use support::*;
 
 const ROLLUP_EPOCH: &str = "01JD00000000000000000000D1";
@@ -163,7 +163,7 @@ proptest! {
             queue.extend(outcome.deferred.iter().map(|at| batch[*at]));
             if fold {
                 // Late enough that every bucket is closed, and nothing too old.
-                store.maintain(&RollupConfig { compact_interval_seconds: 0, ..RollupConfig::default() }, Time(NOON + 30 * HOUR)).unwrap();
+                store.maintain(&RollupConfig { compact_interval_seconds: 0, ..RollupConfig::default() }, &AlertConfig::default(), Time(NOON + 30 * HOUR)).unwrap();
             }
             if reopen {
                 drop(store);
@@ -329,7 +329,9 @@ fn folding_leaves_one_row_a_series_and_what_is_too_old_goes() {
             .collect::<Vec<_>>()
     };
     let config = RollupConfig::default();
-    store.maintain(&config, Time(NOON + 2 * HOUR)).unwrap();
+    store
+        .maintain(&config, &AlertConfig::default(), Time(NOON + 2 * HOUR))
+        .unwrap();
     let of = |pairs: &[(&str, u64)]| {
         pairs
             .iter()
@@ -342,13 +344,17 @@ fn folding_leaves_one_row_a_series_and_what_is_too_old_goes() {
         "the day is not over"
     );
     check(&store);
-    store.maintain(&config, Time(NOON + 24 * HOUR * 8)).unwrap();
+    store
+        .maintain(&config, &AlertConfig::default(), Time(NOON + 24 * HOUR * 8))
+        .unwrap();
     assert_eq!(
         count(&store, "true"),
         of(&[("1d", 1), ("1h", 1)]),
         "minutes are kept seven days"
     );
-    store.maintain(&config, Time(NOON + 24 * HOUR * 100)).unwrap();
+    store
+        .maintain(&config, &AlertConfig::default(), Time(NOON + 24 * HOUR * 100))
+        .unwrap();
     assert_eq!(count(&store, "true"), of(&[("1d", 1)]), "hours ninety");
 }
 

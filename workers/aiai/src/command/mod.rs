@@ -2,10 +2,18 @@
 
 pub mod archive;
 pub mod config;
+pub mod health;
+pub mod ledger;
+pub mod metrics;
+pub mod period;
 pub mod publish;
 pub mod query;
 pub mod route;
+mod sql;
+pub mod status;
+pub mod tap;
 pub mod topology;
+pub mod usage;
 
 use bus::{CancellationToken, Context};
 

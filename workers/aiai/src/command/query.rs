@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bus::Bytes;
+use bus::{Bytes, Context};
 use schemas::query::{self, Cut, Line};
 
 use crate::cli;
@@ -12,9 +12,10 @@ use crate::output::{Format, Printer};
 
 /// More than the sink's own limit, so that its answer arrives before ours.
 const ANSWER_SLACK: Duration = Duration::from_secs(5);
+/// For a request that names no time.
+const TIMEOUT_SECONDS: u32 = 30;
 
 /// Asks and prints.
-#[allow(clippy::print_stderr)]
 pub async fn query(config: &Config, options: &cli::Query) -> anyhow::Result<ExitCode> {
     let context = super::connect(config).await?;
     let request = query::Request {
@@ -22,10 +23,23 @@ pub async fn query(config: &Config, options: &cli::Query) -> anyhow::Result<Exit
         rows_max: Some(options.rows),
         timeout_seconds: Some(options.timeout),
     };
-    let body = Bytes::from(serde_json::to_vec(&request)?);
-    let timeout = Duration::from_secs(options.timeout.into()) + ANSWER_SLACK;
+    print_rows(&context, &request, options.output).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the rows of one SELECT as they come, and gives their number. A reader of ours that has gone away
+/// wants no more.
+#[allow(clippy::print_stderr)]
+pub async fn print_rows(
+    context: &Context,
+    request: &query::Request,
+    format: Option<Format>,
+) -> anyhow::Result<u64> {
+    let body = Bytes::from(serde_json::to_vec(request)?);
+    let seconds = request.timeout_seconds.unwrap_or(TIMEOUT_SECONDS);
+    let timeout = Duration::from_secs(seconds.into()) + ANSWER_SLACK;
     let mut answer = Answer {
-        format: Format::or_default(options.output),
+        format: Format::or_default(format),
         printer: None,
         end: None,
         failed: None,
@@ -34,16 +48,13 @@ pub async fn query(config: &Config, options: &cli::Query) -> anyhow::Result<Exit
         .request_each(query::SUBJECT, "sink", body, timeout, |part| answer.take(&part))
         .await?;
     if let Some(error) = answer.failed {
-        return if is_closed_pipe(&error) {
-            Ok(ExitCode::SUCCESS)
-        } else {
-            Err(error)
-        };
+        return if is_closed_pipe(&error) { Ok(1) } else { Err(error) };
     }
+    let mut rows = 0;
     if let Some(printer) = answer.printer {
         match printer.finish() {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-            other => drop(other?),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => rows = 1,
+            other => rows = other?,
         }
     }
     if let Some((end, cut)) = answer.end.and_then(|end| Some((end, end.truncated?))) {
@@ -53,7 +64,7 @@ pub async fn query(config: &Config, options: &cli::Query) -> anyhow::Result<Exit
         };
         eprintln!("aiai: only the first {} rows are shown; {more}", end.rows);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(rows)
 }
 
 struct Answer {

@@ -32,8 +32,12 @@ pub fn check(config: &Config) -> anyhow::Result<ExitCode> {
     let prices = tables::prices(config).map(|table| format!("{} models, {}", table.len(), table.source()));
     let models = tables::models(config)
         .map(|list| format!("{} models, tiers {}", list.models.len(), list.tiers.join(", ")));
+    let rules = tables::rules(config).map(|rules| {
+        let names: Vec<_> = rules.rules.iter().map(|rule| rule.name.as_str()).collect();
+        format!("{} rules: {}", names.len(), names.join(", "))
+    });
     let mut code = ExitCode::SUCCESS;
-    for (name, checked) in [("prices", prices), ("models", models)] {
+    for (name, checked) in [("prices", prices), ("models", models), ("rules", rules)] {
         match checked {
             Ok(found) => output::print(&format!("{name:<7} ok: {found}\n"))?,
             Err(error) => {

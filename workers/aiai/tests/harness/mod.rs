@@ -5,6 +5,9 @@
 
 #![allow(dead_code, reason = "no test program uses all of it")]
 
+pub mod browser;
+pub mod fleet;
+pub mod http;
 pub mod process;
 pub mod publisher;
 pub mod rollups;
@@ -111,13 +114,13 @@ impl Drop for Extra {
 pub struct World {
     folder: TempDir,
     up: Option<Up>,
+    /// `--set` of `aiai up` at every further start, as `section.key=value`.
+    pub settings: Vec<String>,
     /// Where NATS listens; port 0 until the first start.
     listen: String,
-    /// `host:port`
+    /// `host:port`; kept over restarts, as what is open in a browser expects.
     pub dashboard: String,
     nats_pid: u32,
-    /// Keys and values of the configuration, as `key=value`.
-    pub settings: Vec<&'static str>,
 }
 
 impl World {
@@ -126,17 +129,17 @@ impl World {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             up: None,
+            settings: Vec::new(),
             listen: "127.0.0.1:0".into(),
             dashboard: String::new(),
             nats_pid: 0,
-            settings: Vec::new(),
         }
     }
 
     /// `aiai up` in a new folder with settings of its own, ready.
-    pub fn start_with(settings: &[&'static str]) -> Self {
+    pub fn start_with(settings: &[&str]) -> Self {
         let mut world = Self::empty();
-        world.settings = settings.to_vec();
+        world.set(settings);
         world.restart();
         world
     }
@@ -146,6 +149,12 @@ impl World {
         let mut world = Self::empty();
         world.restart();
         world
+    }
+
+    /// What to set at every further start, as KEY=VALUE.
+    pub fn set(&mut self, settings: &[&str]) {
+        self.settings
+            .extend(settings.iter().map(|&setting| setting.to_owned()));
     }
 
     /// The folder; `data` in it is aiai's.
@@ -175,7 +184,12 @@ impl World {
     pub fn up_command(&self) -> Command {
         let mut command = aiai();
         command.current_dir(self.folder()).args(["up", "--data", "data"]);
-        command.args(["--set", "dashboard.listen=127.0.0.1:0"]);
+        let dashboard = if self.dashboard.is_empty() {
+            "127.0.0.1:0"
+        } else {
+            &self.dashboard
+        };
+        command.args(["--set", &format!("dashboard.listen={dashboard}")]);
         command.args(["--set", &format!("nats.listen={}", self.listen)]);
         for setting in &self.settings {
             command.args(["--set", setting]);
@@ -384,7 +398,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    fn read(value: &Value) -> Self {
+    pub fn read(value: &Value) -> Self {
         let count = |name: &str| value[name].as_u64().expect("a count");
         Self {
             published: count("published"),

@@ -60,6 +60,29 @@ impl Wire {
         Ok(wire)
     }
 
+    /// Listens to a subject; what comes is read with [`Wire::next`]. Not to be used for publishing then.
+    pub fn subscribe(&mut self, subject: &str) -> io::Result<()> {
+        self.writer
+            .write_all(format!("SUB {subject} 2\r\nPING\r\n").as_bytes())?;
+        while self.line()? != "PONG" {}
+        Ok(())
+    }
+
+    /// The next message of a subscription: subject and body, without its headers. None: none came for a while.
+    pub fn next(&mut self, patience: Duration) -> Option<(String, Vec<u8>)> {
+        self.writer.set_read_timeout(Some(patience)).ok()?;
+        let line = self.line().ok()?;
+        let words: Vec<&str> = line.split(' ').collect();
+        let size = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok());
+        let (total, head) = match words[0] {
+            "HMSG" => (size(words.len() - 1)?, size(words.len() - 2)?),
+            _ => (size(words.len() - 1)?, 0),
+        };
+        let mut body = vec![0; total + 2];
+        self.reader.read_exact(&mut body).ok()?;
+        Some((words[1].to_owned(), body[head..total].to_vec()))
+    }
+
     /// Publishes and waits for every answer of the stream: its sequence, or its error in words. In order.
     pub fn publish(&mut self, messages: &[Message]) -> io::Result<Vec<Result<u64, String>>> {
         let mut answers = Vec::with_capacity(messages.len());

@@ -5,8 +5,10 @@
 use askama::Template;
 use schemas::overview::{Ledger, Overview};
 
+use super::trouble;
 use crate::{
     format::{grouped, minute},
+    picture::Known,
     queries::QueryError,
 };
 
@@ -29,7 +31,7 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    fn class(self) -> &'static str {
+    pub(crate) fn class(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Waiting => "waiting",
@@ -42,11 +44,22 @@ impl Level {
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reason {
-    level: Level,
-    problem: String,
-    fix: &'static str,
+    pub(crate) level: Level,
+    pub(crate) problem: String,
+    pub(crate) fix: &'static str,
     /// A command to run, shown as code; empty when there is none.
-    command: &'static str,
+    pub(crate) command: String,
+}
+
+impl Reason {
+    fn of_error(problem: &QueryError) -> Self {
+        Self {
+            level: Level::Wrong,
+            problem: problem.to_string(),
+            fix: problem.fix(),
+            command: problem.command().to_owned(),
+        }
+    }
 }
 
 /// The verdict with its reasons, the worst first.
@@ -55,48 +68,47 @@ pub(crate) struct Reason {
 pub(crate) struct Status {
     /// The worst of the reasons' levels.
     pub(crate) level: Level,
-    headline: &'static str,
-    reasons: Vec<Reason>,
+    pub(crate) headline: &'static str,
+    pub(crate) reasons: Vec<Reason>,
 }
 
-/// Judges what is known: the last answer, and the problem if the last question got none.
-pub(crate) fn judge(overview: Option<&Overview>, problem: Option<&QueryError>) -> Status {
-    let mut reasons = Vec::new();
-    match (overview, problem) {
-        (_, Some(problem)) => reasons.push(Reason {
-            level: Level::Wrong,
-            problem: problem.to_string(),
-            fix: problem.fix(),
-            command: problem.command(),
-        }),
-        (None, None) => reasons.push(Reason {
+/// Judges what is known.
+pub(crate) fn judge(known: &Known) -> Status {
+    let mut reasons: Vec<Reason> = known.problem.iter().map(Reason::of_error).collect();
+    match &known.overview {
+        Some(overview) => {
+            let sink = overview.sink.problem.as_ref().map(QueryError::of_sink);
+            reasons.extend(sink.as_ref().map(Reason::of_error));
+            if let Some(overview) = &overview.sink.value {
+                reasons.extend(accounting(&overview.ledger));
+                reasons.extend(flow(overview));
+            }
+            reasons.extend(trouble::alerts(overview, known));
+        }
+        None if reasons.is_empty() => reasons.push(Reason {
             level: Level::Attention,
-            problem: "the sink does not answer yet".to_owned(),
-            fix: "this page fills in by itself when it does",
-            command: "",
+            problem: "no live numbers yet".to_owned(),
+            fix: "this page fills in by itself when they come",
+            command: String::new(),
         }),
-        (Some(_), None) => {}
+        None => {}
     }
-    if let Some(overview) = overview {
-        reasons.extend(accounting(&overview.ledger));
-        reasons.extend(flow(overview));
+    if let Some(pipeline) = known.pipeline.as_deref().filter(|_| known.problem.is_none()) {
+        reasons.extend(trouble::workers(pipeline));
+        reasons.extend(trouble::streams(pipeline));
     }
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.level));
 
-    let level = reasons
-        .iter()
-        .map(|reason| reason.level)
-        .max()
-        .unwrap_or(Level::Ok);
-    let headline = match level {
-        Level::Ok => "All is well",
-        Level::Waiting => "Ready, waiting for the first event",
-        Level::Attention => "Worth a look",
-        Level::Wrong => "Something is wrong",
-    };
+    let levels = reasons.iter().map(|reason| reason.level);
+    let level = levels.max().unwrap_or(Level::Ok);
     Status {
         level,
-        headline,
+        headline: match level {
+            Level::Ok => "All is well",
+            Level::Waiting => "Ready, waiting for the first event",
+            Level::Attention => "Worth a look",
+            Level::Wrong => "Something is wrong",
+        },
         reasons,
     }
 }
@@ -110,7 +122,7 @@ fn accounting(ledger: &Ledger) -> Vec<Reason> {
             level: Level::Attention,
             problem: "the ledger does not add up".to_owned(),
             fix: "it was read while numbers moved if this goes away by itself; otherwise look at the log of worker sink",
-            command: "",
+            command: String::new(),
         });
     }
     if ledger.missing > 0 {
@@ -121,7 +133,7 @@ fn accounting(ledger: &Ledger) -> Vec<Reason> {
                 messages(ledger.missing)
             ),
             fix: "look at the logs of workers ingest and sink",
-            command: "",
+            command: String::new(),
         });
     }
     if ledger.dead > 0 {
@@ -132,7 +144,7 @@ fn accounting(ledger: &Ledger) -> Vec<Reason> {
                 messages(ledger.dead)
             ),
             fix: "read why:",
-            command: "aiai query \"SELECT place, problem, fix, payload FROM dead\"",
+            command: "aiai query \"SELECT place, problem, fix, payload FROM dead\"".to_owned(),
         });
     }
     reasons
@@ -147,14 +159,14 @@ fn flow(overview: &Overview) -> Option<Reason> {
                 level: Level::Waiting,
                 problem: "nothing has been published yet".to_owned(),
                 fix: "publish something:",
-                command: HELLO,
+                command: HELLO.to_owned(),
             },
             0 => return None,
             _ => Reason {
                 level: Level::Attention,
                 problem: "messages are waiting and none is stored yet".to_owned(),
                 fix: "if this lasts, start the worker:",
-                command: "aiai run ingest",
+                command: "aiai run ingest".to_owned(),
             },
         });
     };
@@ -167,14 +179,14 @@ fn flow(overview: &Overview) -> Option<Reason> {
                 minute(newest_ms)
             ),
             fix: "it is catching up, or no worker takes them:",
-            command: "aiai run ingest",
+            command: "aiai run ingest".to_owned(),
         });
     }
     (quiet_ms > QUIET_MS).then(|| Reason {
         level: Level::Attention,
         problem: format!("no event has arrived since {} UTC", minute(newest_ms)),
         fix: "check the agents, or publish one yourself:",
-        command: HELLO,
+        command: HELLO.to_owned(),
     })
 }
 
@@ -191,7 +203,21 @@ fn messages(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use schemas::live;
+
     use super::*;
+    use crate::queries::Asked;
+
+    fn seen(overview: Overview) -> Known {
+        let mut seen = live::Overview::default();
+        seen.sink.value = Some(overview);
+        Known {
+            overview: Some(Arc::new(seen)),
+            ..Known::default()
+        }
+    }
 
     const NOW_MS: i64 = 1_795_176_000_000;
 
@@ -265,7 +291,7 @@ mod tests {
             ),
             (with(ledger(0, 1, 0, 0), None), Level::Attention, "rejected"),
         ] {
-            let status = judge(Some(&overview), None);
+            let status = judge(&seen(overview));
             let problems: Vec<_> = status
                 .reasons
                 .iter()
@@ -278,15 +304,35 @@ mod tests {
 
     #[test]
     fn no_answer_is_wrong_and_names_the_fix() {
-        let status = judge(None, Some(&QueryError::Unreachable));
-        assert_eq!(status.level, Level::Wrong);
-        assert_eq!(status.reasons[0].command, "aiai run sink");
-        assert_eq!(judge(None, None).level, Level::Attention);
+        for (asked, command) in [
+            (Asked::Sink, "aiai run sink"),
+            (Asked::Feed, "aiai run dashboard-feed"),
+        ] {
+            let known = Known {
+                problem: Some(QueryError::Unreachable(asked)),
+                ..Known::default()
+            };
+            let status = judge(&known);
+            assert_eq!(status.level, Level::Wrong);
+            assert_eq!(status.reasons[0].command, command);
+        }
+        assert_eq!(judge(&Known::default()).level, Level::Attention);
+    }
+
+    #[test]
+    fn a_sink_that_does_not_answer_is_told_by_the_feed() {
+        let mut overview = live::Overview::default();
+        overview.sink.problem = Some(live::Problem::Unreachable);
+        let known = Known {
+            overview: Some(Arc::new(overview)),
+            ..Known::default()
+        };
+        assert_eq!(judge(&known).reasons[0].command, "aiai run sink");
     }
 
     #[test]
     fn the_worst_comes_first() {
-        let status = judge(Some(&with(ledger(1, 2, 0, 3), Some(1))), None);
+        let status = judge(&seen(with(ledger(1, 2, 0, 3), Some(1))));
         let levels: Vec<_> = status.reasons.iter().map(|reason| reason.level).collect();
         assert_eq!(levels, [Level::Wrong, Level::Attention]);
     }
@@ -298,6 +344,6 @@ mod tests {
             at_ms: early.at_ms + 30_000,
             ..early.clone()
         };
-        assert_eq!(judge(Some(&early), None), judge(Some(&late), None));
+        assert_eq!(judge(&seen(early)), judge(&seen(late)));
     }
 }

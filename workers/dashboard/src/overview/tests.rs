@@ -1,9 +1,19 @@
 //! The regions as a browser gets them.
 
-use proptest::prelude::*;
-use schemas::overview::{KindTotal, Ledger, NodeVitals, Rate, RateSeries, SourceActivity, UsageToday};
+use std::sync::Arc;
 
-use super::*;
+use proptest::prelude::*;
+use schemas::live::{self, Alert, Problem};
+use schemas::overview::{
+    KindTotal, Ledger, NodeVitals, Overview, Rate, RateSeries, SourceActivity, UsageToday,
+};
+
+use crate::{
+    page::Page,
+    picture::Known,
+    queries::{Asked, QueryError},
+    regions::Regions,
+};
 
 const NOON_MS: i64 = 1_795_176_000_000;
 const HOSTILE: &str = r#"<script>alert("x")</script>'"#;
@@ -52,8 +62,29 @@ fn healthy() -> Overview {
     }
 }
 
+/// What a feed told of a sink's answer.
+fn known(overview: &Overview) -> Known {
+    let mut told = live::Overview::default();
+    told.sink.value = Some(overview.clone());
+    told.alerts.value = Some(vec![]);
+    Known {
+        overview: Some(Arc::new(told)),
+        feed_ms: NOON_MS,
+        ..Known::default()
+    }
+}
+
 fn regions(overview: &Overview) -> Regions {
-    Regions::render(Some(overview), None).unwrap()
+    Regions::render(&known(overview)).unwrap()
+}
+
+/// The same after the sink failed so.
+fn failing(overview: &Overview, problem: Problem) -> Regions {
+    let mut known = known(overview);
+    let mut told = live::Overview::clone(known.overview.as_ref().unwrap());
+    told.sink.problem = Some(problem);
+    known.overview = Some(Arc::new(told));
+    Regions::render(&known).unwrap()
 }
 
 #[test]
@@ -93,14 +124,48 @@ fn empty_names_the_command_to_run() {
 
 #[test]
 fn no_answer_shows_no_numbers_and_names_the_fix() {
-    let nothing = Regions::render(None, None).unwrap();
-    assert!(nothing.html("status").contains("the sink does not answer yet"));
+    let nothing = Regions::render(&Known::default()).unwrap();
+    assert!(nothing.html("status").contains("no live numbers yet"));
     assert_eq!(nothing.html("rate-chart"), "");
-    let problem = Regions::render(None, Some(&QueryError::Unreachable)).unwrap();
-    assert!(problem.html("status").contains("aiai run sink"));
-    let later = Regions::render(Some(&healthy()), Some(&QueryError::Failed(HOSTILE.into()))).unwrap();
+    let absent = Known {
+        problem: Some(QueryError::Unreachable(Asked::Feed)),
+        ..Known::default()
+    };
+    let absent = Regions::render(&absent).unwrap();
+    assert!(absent.html("status").contains("aiai run dashboard-feed"));
+    assert!(absent.html("health").contains("Something is wrong"));
+    let later = failing(&healthy(), Problem::Failed(HOSTILE.into()));
     assert!(later.html("status").contains("Something is wrong"));
     assert!(later.html("sources").contains("planner"));
+    assert!(later.html("traffic").contains("On the bus now"));
+}
+
+#[test]
+fn alerts_are_those_stored_and_those_raised_since() {
+    let alert = |rule: &str| Alert {
+        rule: rule.into(),
+        severity: "critical".into(),
+        message: HOSTILE.into(),
+        count: 3,
+        last_ms: NOON_MS - 2_000,
+        ..Alert::default()
+    };
+    let mut known = known(&healthy());
+    assert!(
+        Regions::render(&known)
+            .unwrap()
+            .html("alerts")
+            .contains("No rule has found anything")
+    );
+    let mut told = live::Overview::clone(known.overview.as_ref().unwrap());
+    told.alerts.value = Some(vec![alert("stored")]);
+    known.overview = Some(Arc::new(told));
+    known.raised = [alert("raised"), alert("stored")].into();
+    let regions = Regions::render(&known).unwrap();
+    let html = regions.html("alerts");
+    assert_eq!(html.matches("<th scope=\"row\">").count(), 2, "{html}");
+    assert!(!html.contains("<script"));
+    assert!(regions.html("status").contains("critical alert of rule raised"));
 }
 
 #[test]
@@ -117,7 +182,7 @@ fn names_from_outside_are_escaped_everywhere() {
         cost_usd: HOSTILE.into(),
         ..UsageToday::default()
     });
-    let regions = Regions::render(Some(&overview), Some(&QueryError::Failed(HOSTILE.into()))).unwrap();
+    let regions = failing(&overview, Problem::Failed(HOSTILE.into()));
     for region in &regions.0 {
         assert!(!region.html.contains("<script"), "{}: {}", region.id, region.html);
         assert!(
@@ -132,7 +197,7 @@ fn names_from_outside_are_escaped_everywhere() {
         .iter()
         .filter(|region| region.html.contains("script"))
         .count();
-    assert_eq!(shown, 9, "every region shows the name it was given");
+    assert_eq!(shown, 10, "every region shows the name it was given");
 }
 
 #[test]
@@ -141,20 +206,23 @@ fn only_what_changed_is_sent() {
     let mut overview = healthy();
     overview.sources[0].events_15m += 1;
     let after = regions(&overview);
-    let ids: Vec<_> = after
-        .changed_since(Some(&before))
-        .iter()
-        .map(|region| region.id)
-        .collect();
-    assert_eq!(ids, ["sources"]);
-    assert_eq!(after.changed_since(None).len(), 9);
-    assert!(after.changed_since(Some(&after)).is_empty());
+    let ids = |page| -> Vec<_> {
+        let changed = after.changed_since(page, Some(&before));
+        changed.iter().map(|region| region.id).collect()
+    };
+    assert_eq!(ids(Page::Overview), ["sources"]);
+    assert!(ids(Page::Pipeline).is_empty());
+    assert!(after.changed_since(Page::Overview, Some(&after)).is_empty());
+    let all = |page| after.changed_since(page, None).len();
+    assert!(all(Page::Overview) > 10 && all(Page::Pipeline) > 5 && all(Page::Models) < 4);
 }
 
 #[test]
 fn an_answer_after_none_fills_every_region() {
-    let nothing = Regions::render(None, None).unwrap();
-    assert_eq!(regions(&healthy()).changed_since(Some(&nothing)).len(), 9);
+    let nothing = Regions::render(&Known::default()).unwrap();
+    let regions = regions(&healthy());
+    let changed = regions.changed_since(Page::Overview, Some(&nothing));
+    assert_eq!(changed.len(), 11);
 }
 
 #[test]
@@ -190,6 +258,6 @@ proptest! {
             ledger: Ledger { published: number, stored: number, dead: number, pending: number, missing: number, duplicates: number, ..Ledger::default() },
             ..Overview::default()
         };
-        prop_assert!(Regions::render(Some(&overview), None).is_ok());
+        prop_assert!(Regions::render(&known(&overview)).is_ok());
     }
 }

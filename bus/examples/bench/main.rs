@@ -1,10 +1,13 @@
-//! The bench: what the pipeline does against a bare relay, in one run on one machine.
+//! The bench: what the pipeline does against a bare relay, and all workers against two, in one run on one machine.
 //!
 //! Both move the same single-event messages from the same pipelined publisher through a fresh
 //! nats-server. The relay pulls and acknowledges them, no more; the pipeline validates them and stores
 //! them in DuckDB. Rounds alternate, medians are compared: claims are ratios, never times.
 //! Started by `scripts/bench`, which gives the path of the executable under test.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod chart;
+mod report;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -30,23 +33,52 @@ async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let binary = arguments
         .next()
-        .context("usage: bench AIAI [MESSAGES] [ROUNDS] [JSON-FILE]")?;
+        .context("usage: bench AIAI MONTH [MESSAGES] [ROUNDS] [JSON-FILE]")?;
     let binary = std::fs::canonicalize(&binary).with_context(|| format!("there is no {binary}"))?;
+    let month = arguments
+        .next()
+        .context("the second argument is the example `month`")?;
     let messages: u64 = arguments.next().map_or(Ok(300_000), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
     let report = arguments.next().map(PathBuf::from);
     ensure!(messages > 0 && rounds > 0, "at least one message and one round");
 
-    let (mut relay, mut pipeline) = (Vec::new(), Vec::new());
+    let few = ["ingest", "sink"].map(str::to_owned);
+    let all = workers(&binary)?;
+    let mut found = report::Figures {
+        messages,
+        ..report::Figures::default()
+    };
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}: bare relay, {messages} messages");
-        relay.push(Box::pin(timed(run_relay(messages))).await?);
-        eprintln!("round {round} of {rounds}: pipeline, {messages} messages");
-        pipeline.push(Box::pin(timed(run_pipeline(&binary, messages))).await?);
+        found.relay.push(Box::pin(timed(run_relay(messages))).await?);
+        eprintln!("round {round} of {rounds}: ingest and sink, {messages} messages");
+        found
+            .pipeline
+            .push(Box::pin(timed(run_pipeline(&binary, messages, &few))).await?);
+        eprintln!(
+            "round {round} of {rounds}: all {} workers, {messages} messages",
+            all.len()
+        );
+        found
+            .all_workers
+            .push(Box::pin(timed(run_pipeline(&binary, messages, &all))).await?);
     }
+    eprintln!("chart: 30 days of hourly rollups of 1,000 series");
+    found.chart_milliseconds = chart::measure(&binary, Path::new(&month)).await?;
     eprintln!("idle: `aiai up` for {IDLE_SECONDS} s");
-    let idle = measure_idle(&binary).await?;
-    print(messages, &relay, &pipeline, &idle, report.as_deref())
+    found.idle = measure_idle(&binary).await?;
+    found.print(report.as_deref())
+}
+
+/// What `aiai run --list` lists.
+fn workers(binary: &Path) -> anyhow::Result<Vec<String>> {
+    let output = Command::new(binary).args(["run", "--list"]).output()?;
+    let names = std::str::from_utf8(&output.stdout)?.lines();
+    Ok(names
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Messages a second.
@@ -157,15 +189,19 @@ fn start(binary: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<Proce
 }
 
 /// Until every event is a row.
-async fn run_pipeline(binary: &Path, messages: u64) -> anyhow::Result<f64> {
+async fn run_pipeline(binary: &Path, messages: u64, workers: &[String]) -> anyhow::Result<f64> {
     let server = TestServer::start().await?;
     let context = connect(&server).await?;
     let data = tempfile::tempdir()?;
-    let _process = start(
-        binary,
-        data.path(),
-        &["run", "ingest", "sink", "--nats-url", server.url()],
-    )?;
+    let mut arguments = vec!["run"];
+    arguments.extend(workers.iter().map(String::as_str));
+    arguments.extend([
+        "--nats-url",
+        server.url(),
+        "--set",
+        "dashboard.listen=127.0.0.1:0",
+    ]);
+    let _process = start(binary, data.path(), &arguments)?;
     while count(&context).await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -195,13 +231,8 @@ async fn count(context: &Context) -> anyhow::Result<u64> {
     row["n"].as_u64().context("no count")
 }
 
-struct Idle {
-    cpu_percent: f64,
-    memory_megabytes: f64,
-}
-
 /// The process without its nats-server child, after it has settled.
-async fn measure_idle(binary: &Path) -> anyhow::Result<Idle> {
+async fn measure_idle(binary: &Path) -> anyhow::Result<report::Idle> {
     let data = tempfile::tempdir()?;
     let listen = [
         "up",
@@ -229,7 +260,7 @@ async fn measure_idle(binary: &Path) -> anyhow::Result<Idle> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     #[allow(clippy::cast_precision_loss)]
-    Ok(Idle {
+    Ok(report::Idle {
         cpu_percent: (after - before) * 100.0 / IDLE_SECONDS as f64,
         memory_megabytes,
     })
@@ -249,58 +280,4 @@ fn usage(pid: u32) -> anyhow::Result<(f64, f64)> {
         .context("VmRSS")?;
     let kilobytes: f64 = resident.split_whitespace().next().context("VmRSS")?.parse()?;
     Ok((ticks / 100.0, kilobytes / 1024.0))
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
-fn print(
-    messages: u64,
-    relay: &[f64],
-    pipeline: &[f64],
-    idle: &Idle,
-    report: Option<&Path>,
-) -> anyhow::Result<()> {
-    let (relay_rate, pipeline_rate) = (median(relay), median(pipeline));
-    let ratio = pipeline_rate / relay_rate;
-    println!(
-        "single-event messages of {} bytes, {messages} a round, medians of {} rounds",
-        PAYLOAD.len(),
-        relay.len()
-    );
-    println!(
-        "  bare relay             {relay_rate:>10.0} messages/s   {}",
-        each(relay)
-    );
-    println!(
-        "  pipeline into DuckDB   {pipeline_rate:>10.0} events/s     {}",
-        each(pipeline)
-    );
-    println!("  ratio                  {ratio:>10.2}              (target: at least 0.70)");
-    println!("idle, aiai up without its nats-server");
-    println!(
-        "  processor              {:>10.2} % of a core  (target: under 2)",
-        idle.cpu_percent
-    );
-    println!(
-        "  memory                 {:>10.0} MB           (target: under 150)",
-        idle.memory_megabytes
-    );
-    if let Some(path) = report {
-        let json = serde_json::json!({
-            "messages": messages, "payload_bytes": PAYLOAD.len(),
-            "relay_per_second": relay, "pipeline_per_second": pipeline, "ratio": ratio,
-            "idle_cpu_percent": idle.cpu_percent, "idle_memory_megabytes": idle.memory_megabytes,
-        });
-        std::fs::write(path, serde_json::to_string_pretty(&json)? + "\n")?;
-    }
-    Ok(())
-}
-
-fn each(values: &[f64]) -> String {
-    let texts: Vec<_> = values.iter().map(|value| format!("{value:.0}")).collect();
-    format!("({})", texts.join(", "))
 }

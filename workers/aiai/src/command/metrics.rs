@@ -1,0 +1,145 @@
+//! `aiai metrics`: what was measured, over time, from the rollups.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use schemas::query;
+
+use super::period::Interval;
+use super::query::print_rows;
+use super::sql;
+use crate::cli::{self, Aggregate};
+use crate::config::Config;
+
+/// More than anybody reads, less than the sink allows.
+const ROWS_MAX: u64 = 100_000;
+
+/// Asks and prints.
+#[allow(clippy::print_stderr)]
+pub async fn metrics(config: &Config, options: &cli::Metrics) -> anyhow::Result<ExitCode> {
+    let now = Timestamp::now().as_second();
+    let sql = match &options.name {
+        Some(name) => series(name, options, now),
+        None => names(options, now),
+    };
+    let context = super::connect(config).await?;
+    let request = query::Request {
+        sql,
+        rows_max: Some(ROWS_MAX),
+        timeout_seconds: None,
+    };
+    if print_rows(&context, &request, options.output).await? == 0 {
+        match &options.name {
+            Some(name) => eprintln!(
+                "aiai: no values of {name} in this time; `aiai metrics` lists what there is, --since asks for more"
+            ),
+            None => eprintln!("aiai: nothing was measured in this time; --since asks for more"),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A condition on a tag, or on what every series has.
+fn condition((key, value): &(String, String)) -> String {
+    format!("{} = {}", column(key), sql::literal(value))
+}
+
+fn column(key: &str) -> String {
+    match key {
+        "source" | "tenant" => key.to_owned(),
+        tag => sql::tag(tag),
+    }
+}
+
+/// Names with how often and when last they were measured.
+fn names(options: &cli::Metrics, now: i64) -> String {
+    let since = options.since.seconds(now);
+    let interval = Interval::for_sum(now - since);
+    let conditions: Vec<_> = std::iter::once(interval.condition(since, now))
+        .chain(options.conditions.iter().map(condition))
+        .collect();
+    format!(
+        "SELECT name, sum(count)::UBIGINT AS count, count(DISTINCT (tenant, source, tags::VARCHAR)) AS series, \
+         max(last_ts) AS last FROM {} WHERE {} GROUP BY name ORDER BY name",
+        interval.view(),
+        conditions.join(" AND ")
+    )
+}
+
+/// One value for each bucket and group.
+fn series(name: &str, options: &cli::Metrics, now: i64) -> String {
+    let since = options.since.seconds(now);
+    let interval = options
+        .interval
+        .unwrap_or_else(|| Interval::for_chart(now - since));
+    let conditions: Vec<_> = [
+        format!("name = {}", sql::literal(name)),
+        interval.condition(since, now),
+    ]
+    .into_iter()
+    .chain(options.conditions.iter().map(condition))
+    .collect();
+    let groups: String = options
+        .by
+        .iter()
+        .map(|key| format!("{} AS {}, ", column(key), sql::name(key)))
+        .collect();
+    let rows = format!("FROM {} WHERE {}", interval.view(), conditions.join(" AND "));
+    // Growth of each series from one row to the next; a running total that fell began anew.
+    let rows = if options.agg == Aggregate::Rate {
+        format!(
+            "FROM (SELECT *, last - coalesce(lag(last) OVER (PARTITION BY tenant, source, tags ORDER BY bucket), min) \
+             AS grown {rows})"
+        )
+    } else {
+        rows
+    };
+    let value = aggregate(options.agg, name, interval);
+    let groups_and = |rest: &str| {
+        format!(
+            "SELECT {} AS bucket, {groups}{rest} {rows} GROUP BY ALL",
+            interval.bucket()
+        )
+    };
+    match quantile(options.agg) {
+        None => format!("{} ORDER BY ALL", groups_and(&value)),
+        Some(share) => format!(
+            "SELECT * EXCLUDE (hists), quantile_of(hist_merge(hists), {share}) AS {} FROM ({}) ORDER BY ALL",
+            value,
+            groups_and("list(hist) FILTER (hist IS NOT NULL) AS hists")
+        ),
+    }
+}
+
+const fn quantile(agg: Aggregate) -> Option<&'static str> {
+    match agg {
+        Aggregate::P50 => Some("0.5"),
+        Aggregate::P95 => Some("0.95"),
+        Aggregate::P99 => Some("0.99"),
+        _ => None,
+    }
+}
+
+/// The SQL of the value with its name; of a quantile only the name.
+fn aggregate(agg: Aggregate, name: &str, interval: Interval) -> String {
+    match agg {
+        Aggregate::Avg => "sum(sum) / sum(count) AS avg".into(),
+        // The exact sum too, where there is one.
+        Aggregate::Sum => {
+            "sum(sum) AS sum, CASE WHEN count(total) = count(*) THEN sum(total) END AS total".into()
+        }
+        Aggregate::Min => "min(min) AS min".into(),
+        Aggregate::Max => "max(max) AS max".into(),
+        Aggregate::Count => "sum(count)::UBIGINT AS count".into(),
+        Aggregate::Last => "arg_max(last, (last_ts, tenant, source, tags::VARCHAR)) AS last".into(),
+        Aggregate::Rate => format!(
+            "CASE WHEN (SELECT max(metric_type) = 'cumulative' FROM metric WHERE name = {}) \
+             THEN sum(CASE WHEN grown < 0 THEN last ELSE grown END) ELSE sum(sum) END / {} AS rate",
+            sql::literal(name),
+            interval.seconds()
+        ),
+        Aggregate::P50 => "p50".into(),
+        Aggregate::P95 => "p95".into(),
+        Aggregate::P99 => "p99".into(),
+    }
+}

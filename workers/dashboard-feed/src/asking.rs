@@ -1,0 +1,166 @@
+//! What the sink is asked: one feed asks, however many dashboards there are.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Bytes, Error};
+use schemas::live::{Alert, Answer, ArchiveState, Problem, cut};
+use schemas::overview::{NodeVitals, Overview};
+use schemas::query::{self, Line, OVERVIEW_SUBJECT};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::feed::{Feed, now_ms, paced};
+
+/// An answer takes milliseconds; a sink that is catching up may take longer.
+const TIMEOUT: Duration = Duration::from_secs(4);
+/// While an answer is awaited, what is known is told this often.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two questions for alerts, unless one was raised.
+const ALERTS_EVERY: Duration = Duration::from_secs(5);
+/// After an alert was raised the sink gets this long to store it.
+const ALERTS_AFTER: Duration = Duration::from_millis(500);
+/// Alerts of this time are told.
+const ALERTS_MS: i64 = 24 * 3600 * 1000;
+/// Alerts told at most.
+const ALERTS_MAX: u64 = 10;
+/// Between two questions for the archive.
+const ARCHIVE_EVERY: Duration = Duration::from_secs(10);
+/// Machines told of at most.
+const NODES_MAX: usize = 16;
+
+/// Asks for the first page's figures and tells them.
+pub(crate) async fn overview(feed: Arc<Feed>) {
+    let mut ticks = paced(feed.refresh);
+    loop {
+        ticks.tick().await;
+        let mut question = pin!(ask(&feed, OVERVIEW_SUBJECT, Bytes::new()));
+        let answer = loop {
+            match timeout(PATIENCE, &mut question).await {
+                Ok(answer) => break answer,
+                Err(_) => feed.tell_overview().await,
+            }
+        };
+        let answer = answer.and_then(|body| {
+            let overview: Result<Overview, _> = serde_json::from_slice(&body);
+            overview
+                .map(bounded)
+                .map_err(|error| Problem::Failed(cut(&error.to_string())))
+        });
+        feed.update_overview(|overview| {
+            report(overview.sink.problem.as_ref(), answer.as_ref().err());
+            note(&mut overview.sink, answer);
+        });
+        feed.tell_overview().await;
+    }
+}
+
+/// Asks for the newest alerts, now and then and soon after one was raised.
+pub(crate) async fn alerts(feed: Arc<Feed>) {
+    loop {
+        let since = (now_ms() - ALERTS_MS) * 1000;
+        let sql = format!(
+            "SELECT rule, severity, key, message, count, epoch_ms(first_ts) AS first_ms, epoch_ms(last_ts) AS last_ms \
+             FROM alert WHERE last_ts >= make_timestamp({since}) ORDER BY last_ts DESC LIMIT {ALERTS_MAX}"
+        );
+        let answer = rows::<Alert>(&feed, sql).await;
+        let answer = answer.map(|alerts| alerts.into_iter().map(cut_alert).collect());
+        feed.update_overview(|overview| note(&mut overview.alerts, answer));
+        if timeout(ALERTS_EVERY, feed.alerted.notified()).await.is_ok() {
+            tokio::time::sleep(ALERTS_AFTER).await;
+        }
+    }
+}
+
+/// Asks what the archive holds.
+pub(crate) async fn archive(feed: Arc<Feed>) {
+    let mut ticks = paced(ARCHIVE_EVERY);
+    loop {
+        ticks.tick().await;
+        let sql = "SELECT state, count(*) AS files, sum(rows)::UBIGINT AS rows, sum(bytes)::UBIGINT AS bytes \
+                   FROM archive_file GROUP BY state ORDER BY state LIMIT 8";
+        let answer = rows::<ArchiveState>(&feed, sql.to_owned()).await;
+        feed.update_pipeline(|pipeline| note(&mut pipeline.archive, answer));
+    }
+}
+
+/// Bounds the texts of an alert.
+pub(crate) fn cut_alert(alert: Alert) -> Alert {
+    Alert {
+        rule: cut(&alert.rule),
+        severity: cut(&alert.severity),
+        key: cut(&alert.key),
+        message: cut(&alert.message),
+        ..alert
+    }
+}
+
+async fn ask(feed: &Feed, subject: &str, body: Bytes) -> Result<Bytes, Problem> {
+    let answer = feed.context.request(subject, "sink", body, TIMEOUT).await;
+    answer.map_err(|error| match error {
+        Error::NoResponders { .. } => Problem::Unreachable,
+        Error::RequestTimeout { .. } => Problem::Timeout,
+        other => Problem::Failed(cut(&bus::chain(&other))),
+    })
+}
+
+/// The rows of a query.
+async fn rows<T: DeserializeOwned>(feed: &Feed, sql: String) -> Result<Vec<T>, Problem> {
+    let request = query::Request {
+        sql,
+        rows_max: None,
+        timeout_seconds: Some(TIMEOUT.as_secs() as u32),
+    };
+    let body = serde_json::to_vec(&request).unwrap_or_default();
+    let answer = ask(feed, query::SUBJECT, Bytes::from(body)).await?;
+    let unreadable = |error: &dyn std::fmt::Display| Problem::Failed(cut(&error.to_string()));
+    let text = std::str::from_utf8(&answer).map_err(|error| unreadable(&error))?;
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        if let Line::Row(row) = query::line(line).map_err(|error| unreadable(&error))? {
+            rows.push(serde_json::from_str(row).map_err(|error| unreadable(&error))?);
+        }
+    }
+    Ok(rows)
+}
+
+fn note<T>(known: &mut Answer<T>, answer: Result<T, Problem>) {
+    match answer {
+        Ok(value) => {
+            *known = Answer {
+                value: Some(value),
+                answered_ms: Some(now_ms()),
+                problem: None,
+            };
+        }
+        Err(problem) => known.problem = Some(problem),
+    }
+}
+
+/// Logs when the sink stops and starts answering, not at every question.
+fn report(before: Option<&Problem>, now: Option<&Problem>) {
+    match (before, now) {
+        (before, Some(problem)) if before != Some(problem) => {
+            tracing::warn!(?problem, "the sink does not answer query.overview");
+        }
+        (Some(_), None) => tracing::info!("the sink answers again"),
+        _ => {}
+    }
+}
+
+/// Few machines, and percentages as precise as they are drawn.
+fn bounded(mut overview: Overview) -> Overview {
+    overview.nodes.truncate(NODES_MAX);
+    for NodeVitals {
+        cpu_history,
+        memory_history,
+        ..
+    } in &mut overview.nodes
+    {
+        for value in cpu_history.iter_mut().chain(memory_history).flatten() {
+            *value = (*value * 10.0).round() / 10.0;
+        }
+    }
+    overview
+}

@@ -1,0 +1,129 @@
+//! The regions as a browser gets them.
+
+use std::sync::Arc;
+
+use schemas::live::{ArchiveState, DeadLetter, Durable, Pipeline, Problem, Sample, Stream, Worker};
+
+use crate::{picture::Known, regions::Regions};
+
+const HOSTILE: &str = r#"<script>alert("x")</script>'"#;
+const NOW_MS: i64 = 1_795_176_000_000;
+
+fn pipeline() -> Pipeline {
+    let durable = Durable {
+        name: "rollup".into(),
+        lag_messages: 12_345,
+        lag_seconds: Some(42.0),
+        per_second: Some(3.0),
+        ..Durable::default()
+    };
+    let stream = Stream {
+        name: "EVENTS".into(),
+        messages: 7,
+        bytes: 95,
+        bytes_max: Some(100),
+        durables: vec![durable],
+        ..Stream::default()
+    };
+    let copy = |worker: &str, heard_ms| Worker {
+        worker: worker.into(),
+        host: HOSTILE.into(),
+        pid: 42,
+        heard_ms,
+        started_ms: NOW_MS - 7_200_000,
+        trouble: Some(HOSTILE.into()),
+        ..Worker::default()
+    };
+    Pipeline {
+        server: "127.0.0.1:4222".into(),
+        streams: vec![stream],
+        workers: vec![copy("ingest", NOW_MS), copy("node", NOW_MS - 13_000)],
+        dead: vec![DeadLetter {
+            sequence: 9,
+            at_ms: NOW_MS,
+            reason: "unknown_field".into(),
+            place: HOSTILE.into(),
+            fix: "did you mean value?".into(),
+            ..DeadLetter::default()
+        }],
+        ..Pipeline::default()
+    }
+}
+
+fn regions(pipeline: Pipeline) -> Regions {
+    Regions::render(&Known {
+        pipeline: Some(Arc::new(pipeline)),
+        feed_ms: NOW_MS,
+        samples: [Sample {
+            name: HOSTILE.into(),
+            ..Sample::default()
+        }]
+        .into(),
+        ..Known::default()
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_late_reader_without_a_worker_names_the_command() {
+    let regions = regions(pipeline());
+    let streams = regions.html("streams");
+    for part in [
+        "EVENTS",
+        "12.3\u{202f}k",
+        "42\u{202f}s",
+        "95\u{202f}%",
+        "aiai run rollup",
+    ] {
+        assert!(streams.contains(part), "{part}: {streams}");
+    }
+    assert!(regions.html("status").contains("no worker rollup runs"));
+    assert!(regions.html("status").contains("nearly full"));
+}
+
+#[test]
+fn copies_say_where_they_run_and_who_is_silent() {
+    let regions = regions(pipeline());
+    let workers = regions.html("workers");
+    for part in ["pid 42", "2\u{202f}h", "silent for 13\u{202f}s"] {
+        assert!(workers.contains(part), "{part}: {workers}");
+    }
+    assert!(regions.html("dead").contains("did you mean value?"));
+    assert!(regions.html("samples").contains("script"));
+    for region in &regions.0 {
+        assert!(!region.html.contains("<script"), "{}", region.html);
+    }
+}
+
+#[test]
+fn archive_figures_are_shown_where_they_can_be_had() {
+    let mut told = pipeline();
+    assert!(!regions(told.clone()).html("storage").contains("Archive"));
+    told.archive.problem = Some(Problem::Timeout);
+    assert!(
+        regions(told.clone())
+            .html("storage")
+            .contains("could not be read")
+    );
+    told.archive.problem = None;
+    told.archive.value = Some(vec![ArchiveState {
+        state: "missing".into(),
+        files: 2,
+        ..ArchiveState::default()
+    }]);
+    assert!(
+        regions(told.clone())
+            .html("storage")
+            .contains("the files are missing")
+    );
+    told.archive.value = Some(vec![]);
+    assert!(regions(told).html("storage").contains("no file yet"));
+}
+
+#[test]
+fn nothing_known_names_the_command() {
+    let regions = Regions::render(&Known::default()).unwrap();
+    for id in ["streams", "workers", "dead"] {
+        assert!(regions.html(id).contains("aiai run dashboard-feed"), "{id}");
+    }
+}
