@@ -65,7 +65,7 @@ pub(crate) async fn alerts(feed: Arc<Feed>) {
              FROM alert WHERE last_ts >= make_timestamp({since}) ORDER BY last_ts DESC LIMIT {ALERTS_MAX}"
         );
         let answer = rows::<Alert>(&feed, sql).await;
-        let answer = answer.map(|alerts| alerts.into_iter().map(cut_alert).collect());
+        let answer = answer.map(|alerts| alerts.iter().map(cut_alert).collect());
         feed.update_overview(|overview| note(&mut overview.alerts, answer));
         if timeout(ALERTS_EVERY, feed.alerted.notified()).await.is_ok() {
             tokio::time::sleep(ALERTS_AFTER).await;
@@ -86,13 +86,15 @@ pub(crate) async fn archive(feed: Arc<Feed>) {
 }
 
 /// Bounds the texts of an alert.
-pub(crate) fn cut_alert(alert: Alert) -> Alert {
+pub(crate) fn cut_alert(alert: &Alert) -> Alert {
     Alert {
         rule: cut(&alert.rule),
         severity: cut(&alert.severity),
         key: cut(&alert.key),
         message: cut(&alert.message),
-        ..alert
+        count: alert.count,
+        first_ms: alert.first_ms,
+        last_ms: alert.last_ms,
     }
 }
 

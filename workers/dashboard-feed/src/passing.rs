@@ -114,7 +114,7 @@ pub(crate) async fn alerts(feed: Arc<Feed>) {
                     let Some(message) = message else { break };
                     feed.alerted.notify_one();
                     if raised.len() < ALERTS_MAX && let Ok(alert) = serde_json::from_slice(message.payload()) {
-                        raised.push(cut_alert(alert));
+                        raised.push(cut_alert(&alert));
                     }
                 }
                 _ = ticks.tick(), if !raised.is_empty() => {

@@ -93,7 +93,7 @@ impl Full {
         let report = &found.report;
         let most = report.groups.iter().map(|group| group.figures.cost_nanos).max();
         let row = |group: &Group| {
-            let url = group.name.as_deref().map(|name| view.into_group(name));
+            let url = group.name.as_deref().map(|name| view.group_alone(name));
             let name = group.name.clone().unwrap_or_else(|| "not given".to_owned());
             Row::new(name, url, &group.figures, most.unwrap_or(0))
         };

@@ -192,7 +192,7 @@ impl View {
     }
 
     /// One group alone, by the first thing that is not fixed then.
-    pub(crate) fn into_group(&self, group: &str) -> String {
+    pub(crate) fn group_alone(&self, group: &str) -> String {
         let mut view = self.with(self.by, Some(group));
         let fixed: Vec<By> = view.filters().map(|(by, _)| by).collect();
         let free = By::ALL.into_iter().find(|by| !fixed.contains(by));
@@ -280,7 +280,7 @@ mod tests {
     fn a_group_is_opened_by_what_is_not_fixed_yet() {
         let view = View::default();
         assert_eq!(
-            view.into_group("m"),
+            view.group_alone("m"),
             "/models?range=24h&by=provider&show=cost&model=m"
         );
         let view = View {
@@ -289,7 +289,7 @@ mod tests {
             ..view
         };
         assert_eq!(
-            view.into_group("p"),
+            view.group_alone("p"),
             "/models?range=24h&by=agent&show=cost&model=m&provider=p"
         );
         assert_eq!(view.without(By::Model), "/models?range=24h&by=provider&show=cost");
