@@ -287,7 +287,11 @@ fn events_are_kept_until_they_are_archived_and_the_fence_stays() {
     let blocked = world.data().join("archive/metric");
     fs::create_dir_all(world.data().join("archive")).expect("a folder");
     fs::write(&blocked, b"not a folder").expect("a file");
-    world.settings = settings(&["sink.trim.interval_seconds=1", "sink.trim.retain_hours=0"]);
+    world.settings.clear();
+    world.set(&settings(&[
+        "sink.trim.interval_seconds=1",
+        "sink.trim.retain_hours=0",
+    ]));
     world.restart();
     let mut wire = Wire::connect(&world.url()).expect("connects");
     wire.store(&messages(0, 30));

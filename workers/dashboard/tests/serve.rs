@@ -294,15 +294,12 @@ async fn listening_everywhere_it_still_answers_to_its_own_names_only() {
     };
     let listener = dashboard::bind(&config).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let sink = Arc::new(Sink {
-        answer: Mutex::new(Some(Ok(overview("planner")))),
-        asked: AtomicUsize::new(0),
-    });
+    let feed = Feed::new(Some(Ok(overview("planner"))));
     let shutdown = CancellationToken::new();
     let dashboard = Dashboard {
         address: SocketAddr::from(([127, 0, 0, 1], port)),
-        serving: tokio::spawn(dashboard::serve(config, sink.clone(), listener, shutdown.clone())),
-        sink,
+        serving: tokio::spawn(dashboard::serve(config, feed.clone(), listener, shutdown.clone())),
+        feed,
         shutdown,
     };
     assert!(

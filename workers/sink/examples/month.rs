@@ -14,7 +14,7 @@ const FILL: &str = "INSERT INTO rollup
         json_object('agent', 'agent-' || series % 50, 'model', 'model-' || series % 20, 'status', 'ok', 'team', series::VARCHAR),
         bucket, '1h', 60, 30.0, CASE WHEN name <> 'usage.latency_ms' THEN 30 + series END, 0.1, 2.0, 0.5, bucket, 1, 0,
         CASE WHEN name = 'usage.latency_ms'
-            THEN map_from_entries(list_transform(range(12), lambda at: {'key': (40300 + series % 90 + at)::INTEGER, 'value': 5::UBIGINT})) END
+            THEN map_from_entries(list_transform(range(12), lambda step: {'key': (40300 + series % 90 + step)::INTEGER, 'value': 5::UBIGINT})) END
     FROM (SELECT date_trunc('hour', now()::TIMESTAMP) - INTERVAL (719 - hour) HOUR AS bucket FROM range(720) t(hour)),
         range(1000) s(series),
         unnest(['usage.requests', 'usage.tokens_in', 'usage.cost_usd', 'usage.latency_ms']) n(name)

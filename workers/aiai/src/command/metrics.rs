@@ -14,6 +14,9 @@ use crate::config::Config;
 /// More than anybody reads, less than the sink allows.
 const ROWS_MAX: u64 = 100_000;
 
+/// The latest value of several rows, whatever the order of their arrival.
+const LATEST: &str = "arg_max(last, (last_ts, last_origin, last_idx))";
+
 /// Asks and prints.
 #[allow(clippy::print_stderr)]
 pub async fn metrics(config: &Config, options: &cli::Metrics) -> anyhow::Result<ExitCode> {
@@ -60,8 +63,8 @@ fn names(options: &cli::Metrics, now: i64) -> String {
         .collect();
     format!(
         "SELECT name, sum(count)::UBIGINT AS count, count(DISTINCT (tenant, source, tags::VARCHAR)) AS series, \
-         max(last_ts) AS last FROM {} WHERE {} GROUP BY name ORDER BY name",
-        interval.view(),
+         max(last_ts) AS last FROM {} AND {} GROUP BY name ORDER BY name",
+        interval.rows(),
         conditions.join(" AND ")
     )
 }
@@ -79,36 +82,37 @@ fn series(name: &str, options: &cli::Metrics, now: i64) -> String {
     .into_iter()
     .chain(options.conditions.iter().map(condition))
     .collect();
-    let groups: String = options
+    let from = format!("{} AND {}", interval.rows(), conditions.join(" AND "));
+    let bucket = format!("{} AS bucket", interval.bucket());
+    let columns = options
         .by
         .iter()
-        .map(|key| format!("{} AS {}, ", column(key), sql::name(key)))
-        .collect();
-    let rows = format!("FROM {} WHERE {}", interval.view(), conditions.join(" AND "));
-    // Growth of each series from one row to the next; a running total that fell began anew.
-    let rows = if options.agg == Aggregate::Rate {
+        .map(|key| format!("{} AS {}", column(key), sql::name(key)));
+    let columns = std::iter::once(bucket)
+        .chain(columns)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let keys = options.by.iter().map(|key| sql::name(key));
+    let keys = std::iter::once("bucket".to_owned())
+        .chain(keys)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let value = aggregate(options.agg, name, interval);
+    if let Some(share) = quantile(options.agg) {
+        let merged = sql::merged(&columns, &keys, &from);
+        return format!("SELECT {keys}, quantile_of(hist, {share}) AS {value} FROM ({merged}) ORDER BY ALL");
+    }
+    // Growth of each series from one bucket to the next; a running total that fell began anew.
+    let from = if options.agg == Aggregate::Rate {
         format!(
-            "FROM (SELECT *, last - coalesce(lag(last) OVER (PARTITION BY tenant, source, tags ORDER BY bucket), min) \
-             AS grown {rows})"
+            "(SELECT *, last - coalesce(lag(last) OVER (PARTITION BY tenant, source, tags ORDER BY bucket), min) \
+             AS grown FROM (SELECT tenant, source, tags, bucket, sum(sum) AS sum, min(min) AS min, {LATEST} AS last \
+             FROM {from} GROUP BY tenant, source, tags, bucket))"
         )
     } else {
-        rows
+        from
     };
-    let value = aggregate(options.agg, name, interval);
-    let groups_and = |rest: &str| {
-        format!(
-            "SELECT {} AS bucket, {groups}{rest} {rows} GROUP BY ALL",
-            interval.bucket()
-        )
-    };
-    match quantile(options.agg) {
-        None => format!("{} ORDER BY ALL", groups_and(&value)),
-        Some(share) => format!(
-            "SELECT * EXCLUDE (hists), quantile_of(hist_merge(hists), {share}) AS {} FROM ({}) ORDER BY ALL",
-            value,
-            groups_and("list(hist) FILTER (hist IS NOT NULL) AS hists")
-        ),
-    }
+    format!("SELECT {columns}, {value} FROM {from} GROUP BY ALL ORDER BY ALL")
 }
 
 const fn quantile(agg: Aggregate) -> Option<&'static str> {
@@ -131,7 +135,7 @@ fn aggregate(agg: Aggregate, name: &str, interval: Interval) -> String {
         Aggregate::Min => "min(min) AS min".into(),
         Aggregate::Max => "max(max) AS max".into(),
         Aggregate::Count => "sum(count)::UBIGINT AS count".into(),
-        Aggregate::Last => "arg_max(last, (last_ts, tenant, source, tags::VARCHAR)) AS last".into(),
+        Aggregate::Last => format!("{LATEST} AS last"),
         Aggregate::Rate => format!(
             "CASE WHEN (SELECT max(metric_type) = 'cumulative' FROM metric WHERE name = {}) \
              THEN sum(CASE WHEN grown < 0 THEN last ELSE grown END) ELSE sum(sum) END / {} AS rate",

@@ -111,12 +111,13 @@ impl Interval {
         }
     }
 
-    /// The view that has it.
-    pub const fn view(self) -> &'static str {
+    /// The SQL of the rows that have it, with room for further conditions: deltas as they came. The views merge them
+    /// first, each with its distribution; sums over many series take a fortieth of the time without.
+    pub const fn rows(self) -> &'static str {
         match self {
-            Self::Minute | Self::FiveMinutes => "rollup_1m",
-            Self::Hour => "rollup_1h",
-            Self::Day => "rollup_1d",
+            Self::Minute | Self::FiveMinutes => "rollup WHERE resolution = '1m'",
+            Self::Hour => "rollup WHERE resolution = '1h'",
+            Self::Day => "rollup WHERE resolution = '1d'",
         }
     }
 
@@ -128,8 +129,8 @@ impl Interval {
         }
     }
 
-    /// The width of the view's own buckets.
-    const fn view_seconds(self) -> i64 {
+    /// The width of the buckets that are stored.
+    const fn stored_seconds(self) -> i64 {
         match self {
             Self::FiveMinutes => MINUTE,
             Self::Minute | Self::Hour | Self::Day => self.seconds(),
@@ -137,10 +138,10 @@ impl Interval {
     }
 
     /// The SQL condition for `since` to `until`, both in seconds since 1970: from the start of the first bucket on, and
-    /// at the end as exact as the view is.
+    /// at the end as exact as what is stored.
     pub fn condition(self, since: i64, until: i64) -> String {
         let from = since.div_euclid(self.seconds()) * self.seconds();
-        let width = self.view_seconds();
+        let width = self.stored_seconds();
         // A bucket that begins at the end itself has nothing of the time before.
         let last = (until - 1).div_euclid(width) * width;
         format!("bucket BETWEEN {} AND {}", timestamp(from), timestamp(last))

@@ -26,6 +26,17 @@ pub fn tag(key: &str) -> String {
     format!("(tags->>{})", literal(&pointer))
 }
 
+/// A SELECT of `keys` and `hist`, the distributions of all rows of a group added up, bucket by bucket: in a merge of
+/// whole maps DuckDB would hold all of them in memory. `columns` gives the keys their names.
+pub fn merged(columns: &str, keys: &str, from: &str) -> String {
+    format!(
+        "SELECT {keys}, map_from_entries(list({{'key': k, 'value': c}} ORDER BY k)) AS hist \
+         FROM (SELECT {keys}, e.key AS k, sum(e.value)::UBIGINT AS c \
+            FROM (SELECT {columns}, unnest(map_entries(hist)) AS e FROM {from} AND hist IS NOT NULL) GROUP BY ALL) \
+         GROUP BY {keys}"
+    )
+}
+
 /// Asks the sink for a few rows.
 pub async fn rows<T: DeserializeOwned>(context: &Context, sql: &str) -> anyhow::Result<Vec<T>> {
     let mut rows = Vec::new();

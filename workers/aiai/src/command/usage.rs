@@ -72,16 +72,22 @@ fn select(by: UsageBy, since: i64, until: i64, now: i64) -> String {
         finest
     };
     let exact = |name: &str| format!("coalesce(sum(total) FILTER (name = 'usage.{name}'), 0)::HUGEINT");
+    let from = format!("{} AND {}", interval.rows(), interval.condition(since, until));
+    let spread = sql::merged(
+        &format!("{key} AS {name}"),
+        name,
+        &format!("{from} AND name = 'usage.latency_ms'"),
+    );
     format!(
-        "SELECT * EXCLUDE (hists), round(quantile_of(hist_merge(hists), 0.5), 3) AS latency_ms_p50, \
-            round(quantile_of(hist_merge(hists), 0.95), 3) AS latency_ms_p95 \
+        "SELECT sums.*, round(quantile_of(hist, 0.5), 3) AS latency_ms_p50, \
+            round(quantile_of(hist, 0.95), 3) AS latency_ms_p95 \
          FROM (SELECT {key} AS {name}, {calls} AS calls, {errors} AS errors, \
             {tokens_in} - {cache_read} - {cache_write} AS tokens_fresh, {cache_read} AS tokens_cache_read, \
             {cache_write} AS tokens_cache_write, {tokens_out} AS tokens_out, {reasoning} AS tokens_reasoning, \
             sum(total) FILTER (name = 'usage.cost_usd') AS cost_usd, \
-            {calls} - coalesce(sum(count) FILTER (name = 'usage.cost_usd'), 0)::HUGEINT AS unpriced, \
-            list(hist) FILTER (name = 'usage.latency_ms') AS hists \
-            FROM {view} WHERE name LIKE 'usage.%' AND {condition} GROUP BY ALL) \
+            {calls} - coalesce(sum(count) FILTER (name = 'usage.cost_usd'), 0)::HUGEINT AS unpriced \
+            FROM {from} AND name LIKE 'usage.%' GROUP BY ALL) AS sums \
+         LEFT JOIN ({spread}) AS spread ON sums.{name} IS NOT DISTINCT FROM spread.{name} \
          ORDER BY {order}",
         calls = exact("requests"),
         errors = exact("errors"),
@@ -90,7 +96,5 @@ fn select(by: UsageBy, since: i64, until: i64, now: i64) -> String {
         cache_read = exact("tokens_cache_read"),
         cache_write = exact("tokens_cache_write"),
         reasoning = exact("tokens_reasoning"),
-        view = interval.view(),
-        condition = interval.condition(since, until),
     )
 }
