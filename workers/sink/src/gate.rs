@@ -112,7 +112,7 @@ fn unreadable(json: &str, error: &serde_json::Error) -> QueryError {
         .iter()
         .skip(error.column().saturating_sub(4))
         .take(8);
-    let near: String = near.copied().map(char::from).collect();
+    let near: String = near.map(|byte| char::from(byte.to_ascii_lowercase())).collect();
     if near.contains("inf") {
         return refused(
             "a number in the query is larger than the largest double, 1.8e308; write a smaller one, or \
