@@ -15,7 +15,38 @@ use schemas::{Origins, Time};
 
 use crate::appending::{self, NumberColumn, TextColumn, numbers};
 use crate::config::AlertConfig;
+use crate::schema::Column;
 use crate::series::Limited;
+
+/// The table.
+pub(crate) const COLUMNS: &[Column] = &[
+    ("rule", "VARCHAR", "the rule that matched"),
+    ("severity", "VARCHAR", "info, warning or critical"),
+    (
+        "key",
+        "VARCHAR",
+        "what the rule tells apart; __other__: keys past the limit",
+    ),
+    ("tenant", "VARCHAR", "whose events"),
+    ("window_start", "TIMESTAMP", "start of the window, UTC"),
+    ("window_seconds", "UINTEGER", "width of the window"),
+    ("count", "UBIGINT", "events that matched"),
+    ("first_ts", "TIMESTAMP", "when the first of them happened, UTC"),
+    ("last_ts", "TIMESTAMP", "when the last of them happened, UTC"),
+    ("message", "VARCHAR", "the rule's message about the first"),
+    ("sample", "JSON", "the first, unless it is large"),
+    ("stored", "TIMESTAMP", "when NATS stored what was found, UTC"),
+    (
+        "events_epoch",
+        "VARCHAR",
+        "ULID of the epoch of EVENTS; null: folded, or of no event",
+    ),
+    (
+        "events_seq",
+        "UBIGINT",
+        "sequence in EVENTS of the message that held them",
+    ),
+];
 
 const DAY_MICROSECONDS: i64 = 24 * HOUR_MICROSECONDS;
 

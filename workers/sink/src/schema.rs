@@ -188,35 +188,6 @@ const ROLLUP: &[Column] = &[
     ),
 ];
 
-const ALERT_MATCH: &[Column] = &[
-    ("rule", "VARCHAR", "the rule that matched"),
-    ("severity", "VARCHAR", "info, warning or critical"),
-    (
-        "key",
-        "VARCHAR",
-        "what the rule tells apart; __other__: keys past the limit",
-    ),
-    ("tenant", "VARCHAR", "whose events"),
-    ("window_start", "TIMESTAMP", "start of the window, UTC"),
-    ("window_seconds", "UINTEGER", "width of the window"),
-    ("count", "UBIGINT", "events that matched"),
-    ("first_ts", "TIMESTAMP", "when the first of them happened, UTC"),
-    ("last_ts", "TIMESTAMP", "when the last of them happened, UTC"),
-    ("message", "VARCHAR", "the rule's message about the first"),
-    ("sample", "JSON", "the first, unless it is large"),
-    ("stored", "TIMESTAMP", "when NATS stored what was found, UTC"),
-    (
-        "events_epoch",
-        "VARCHAR",
-        "ULID of the epoch of EVENTS; null: folded, or of no event",
-    ),
-    (
-        "events_seq",
-        "UBIGINT",
-        "sequence in EVENTS of the message that held them",
-    ),
-];
-
 const TABLES: &[Table] = &[
     Table {
         name: "metric",
@@ -241,7 +212,7 @@ const TABLES: &[Table] = &[
     Table {
         name: "alert_match",
         comment: "what rules found, as it came: ask the view alert, which merges it",
-        columns: &[ALERT_MATCH],
+        columns: &[alerts::COLUMNS],
     },
     Table {
         name: "dead",

@@ -3,9 +3,11 @@
 //! Each test has its own folder and its own ports, so tests run side by side. Every wait is for a
 //! condition, with a deadline. Whatever happens, nothing that was started outlives its test.
 
-#![allow(dead_code, reason = "no test program uses all of it")]
+#![allow(dead_code, unused_imports, reason = "no test program uses all of it")]
 
+mod asking;
 pub mod browser;
+mod extra;
 pub mod fleet;
 pub mod http;
 pub mod process;
@@ -14,9 +16,11 @@ pub mod rollups;
 pub mod sample;
 pub mod wire;
 
+pub use asking::{Ledger, http_get};
+pub use extra::Extra;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -87,27 +91,6 @@ pub fn nats_server() -> PathBuf {
 struct Up {
     child: Child,
     lines: mpsc::Receiver<String>,
-}
-
-/// One more process with workers.
-pub struct Extra {
-    child: Child,
-}
-
-impl Extra {
-    /// Sends the signal and waits for the end.
-    pub fn end(&mut self, signal: Signal) -> Option<i32> {
-        send(self.child.id(), signal);
-        let ended = || self.child.try_wait().expect("a status");
-        until("the end of aiai run", STOP_TIMEOUT * 3, ended).code()
-    }
-}
-
-impl Drop for Extra {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// A folder of its own with an `aiai up` on it.
@@ -312,68 +295,6 @@ impl World {
         command.args(["--nats-url", &self.url()]);
         command
     }
-
-    /// Another process with some of the workers on this server; killed when dropped.
-    pub fn also_run(&self, workers: &[&str]) -> Extra {
-        let mut command = self.cli(&["run"]);
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder().join("extra.log"));
-        command
-            .args(workers)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log.expect("a log file"));
-        Extra {
-            child: command.spawn().expect("aiai run starts"),
-        }
-    }
-
-    /// Rows of one SELECT, through `aiai query`.
-    pub fn query(&self, sql: &str) -> Vec<Value> {
-        let output = process::run(self.cli(&["query", sql, "-o", "ndjson", "--rows", "1000000"]));
-        assert!(output.ok(), "aiai query {sql}: {}", output.stderr);
-        rows(&output.stdout)
-    }
-
-    /// Rows of one SELECT, read from the file by the duckdb module of Python; nobody else may have it open.
-    /// `None`: there is no such Python here, and that was said.
-    pub fn read(&self, sql: &str) -> Option<Vec<Value>> {
-        let python = tool(
-            "AIAI_TEST_PYTHON",
-            "reading the database file with DuckDB's own library",
-        )?;
-        let mut command = Command::new(python);
-        command.arg(client("read_rows.py")).arg(self.database()).arg(sql);
-        let output = process::run(command);
-        assert!(output.ok(), "read_rows.py {sql}: {}", output.stderr);
-        Some(rows(&output.stdout))
-    }
-
-    /// What `/api/overview` says, once the sink answers: just after a start it may not yet.
-    pub fn overview(&self) -> Value {
-        until("an overview", SETTLE_TIMEOUT, || {
-            let (status, body) = http_get(&self.dashboard, "/api/overview");
-            (status == 200).then(|| serde_json::from_str(&body).expect("JSON"))
-        })
-    }
-
-    /// The ledger, once it knows of so many messages (or more) and none of them is pending.
-    pub fn settled(&self, published_min: u64) -> Ledger {
-        let mut last = Value::Null;
-        until("the ledger to settle", SETTLE_TIMEOUT, || {
-            last = self.overview()["ledger"].clone();
-            let ledger = Ledger::read(&last);
-            assert_eq!(
-                ledger.published,
-                ledger.stored + ledger.dead + ledger.pending + ledger.missing,
-                "{last}"
-            );
-            assert_eq!(ledger.missing, 0, "{last}");
-            (ledger.published >= published_min && ledger.pending == 0).then_some(ledger)
-        })
-    }
 }
 
 impl Drop for World {
@@ -383,29 +304,6 @@ impl Drop for World {
         let pid = fs::read_to_string(self.data().join("nats/nats-server.pid"));
         if let Some(pid) = pid.ok().and_then(|text| text.trim().parse().ok()) {
             kill_and_wait(pid);
-        }
-    }
-}
-
-/// The ledger's line of the overview.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ledger {
-    pub published: u64,
-    pub stored: u64,
-    pub dead: u64,
-    pub pending: u64,
-    pub missing: u64,
-}
-
-impl Ledger {
-    pub fn read(value: &Value) -> Self {
-        let count = |name: &str| value[name].as_u64().expect("a count");
-        Self {
-            published: count("published"),
-            stored: count("stored"),
-            dead: count("dead"),
-            pending: count("pending"),
-            missing: count("missing"),
         }
     }
 }
@@ -422,24 +320,6 @@ pub fn rows(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).expect("a row"))
         .collect()
-}
-
-/// Status and body of an HTTP/1.1 GET.
-pub fn http_get(address: &str, path: &str) -> (u16, String) {
-    let address: SocketAddr = address.parse().expect("an address");
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).expect("connects");
-    let timeout = Some(Duration::from_secs(10));
-    stream.set_read_timeout(timeout).expect("a timeout");
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )
-    .expect("sends");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("answers");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    (status.expect("a status"), body.to_owned())
 }
 
 /// Sends a signal to a process, if it is there.
