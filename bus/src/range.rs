@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
@@ -11,8 +11,12 @@ use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 
 /// Messages and bytes asked for at once.
-const FETCH_MESSAGES: usize = 500;
-const FETCH_BYTES: usize = 8 * 1024 * 1024;
+const PULL_MESSAGES: usize = 500;
+const PULL_BYTES: usize = 8 * 1024 * 1024;
+/// The server says that often that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// What comes no more within this time is lost: with its server, or removed from the stream meanwhile.
+const SILENCE: Duration = Duration::from_secs(10);
 /// The server forgets a reader that went away.
 const INACTIVE: Duration = Duration::from_secs(30);
 
@@ -20,9 +24,9 @@ const INACTIVE: Duration = Duration::from_secs(30);
 /// was lost on the way is noticed. Sequences that the stream no longer has are passed over.
 pub struct Range {
     what: String,
-    consumer: PullConsumer,
-    batch: pull::Batch,
-    fetched: usize,
+    messages: pull::Stream,
+    /// How many are still to come, also behind `last`.
+    pending: u64,
     delivered: u64,
     last: u64,
 }
@@ -72,12 +76,20 @@ impl Context {
             .create_consumer(config)
             .await
             .map_err(|error| Error::jetstream(what.clone(), error))?;
-        let batch = fetch(&consumer, &what).await?;
+        let pending = consumer.cached_info().num_pending;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(PULL_MESSAGES)
+            .max_bytes_per_batch(PULL_BYTES)
+            .expires(Duration::from_secs(30))
+            .heartbeat(HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|error| Error::jetstream(what.clone(), error))?;
         Ok(Range {
             what,
-            consumer,
-            batch,
-            fetched: 0,
+            messages,
+            pending,
             delivered: 0,
             last,
         })
@@ -106,16 +118,6 @@ impl Context {
     }
 }
 
-async fn fetch(consumer: &PullConsumer, what: &str) -> Result<pull::Batch> {
-    let fetched = consumer
-        .fetch()
-        .max_messages(FETCH_MESSAGES)
-        .max_bytes(FETCH_BYTES)
-        .messages()
-        .await;
-    fetched.map_err(|error| Error::jetstream(what.to_owned(), error))
-}
-
 impl std::fmt::Debug for Range {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = formatter.debug_struct("Range");
@@ -132,32 +134,31 @@ impl Range {
     /// # Errors
     /// When the server does not answer, or something was lost on the way: read the range again.
     pub async fn next(&mut self) -> Result<Option<Delivery>> {
-        loop {
-            match self.batch.next().await {
-                Some(Ok(message)) => {
-                    self.fetched += 1;
-                    return self.check(message);
-                }
-                Some(Err(error)) => return Err(Error::jetstream(self.what.clone(), error.to_string())),
-                None if self.fetched == 0 => return Ok(None),
-                None => {
-                    self.fetched = 0;
-                    self.batch = fetch(&self.consumer, &self.what).await?;
-                }
-            }
+        if self.pending == 0 {
+            return Ok(None);
+        }
+        let failed = |problem: String| Error::jetstream(self.what.clone(), problem);
+        match tokio::time::timeout(SILENCE, self.messages.next()).await {
+            Ok(Some(Ok(message))) => self.check(message),
+            Ok(Some(Err(error))) => Err(failed(error.to_string())),
+            Ok(None) => Err(failed("the subscription ended".to_owned())),
+            Err(_) => Err(failed(format!("nothing came for {} s", SILENCE.as_secs()))),
         }
     }
 
     fn check(&mut self, message: async_nats::jetstream::Message) -> Result<Option<Delivery>> {
-        let number = message
-            .info()
-            .map(|info| info.consumer_sequence)
-            .unwrap_or_default();
+        let info = message.info().map(|info| (info.consumer_sequence, info.pending));
+        let (number, pending) = info.unwrap_or_default();
         self.delivered += 1;
         if number != self.delivered {
             let problem = format!("message {} was lost on the way", self.delivered);
             return Err(Error::jetstream(self.what.clone(), problem));
         }
-        Ok(Delivery::new(message).filter(|delivery| delivery.sequence() <= self.last))
+        let delivery = Delivery::new(message).filter(|delivery| delivery.sequence() <= self.last);
+        let is_last = delivery
+            .as_ref()
+            .is_none_or(|delivery| delivery.sequence() == self.last);
+        self.pending = if is_last { 0 } else { pending };
+        Ok(delivery)
     }
 }

@@ -316,7 +316,8 @@ pub(crate) fn exhausted(attempts: u64, reason: &str) -> Rejection {
         reason: Reason::RetriesExhausted,
         place: "payload".into(),
         problem: format!("failed {attempts} deliveries, the last with: {reason}"),
-        fix: "remove the cause, then replay it".into(),
+        fix: "remove the cause, then publish its payload again on its subject (both are in the table dead)"
+            .into(),
     }
 }
 

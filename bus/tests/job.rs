@@ -182,3 +182,36 @@ async fn of_two_who_expect_the_same_sequence_one_wins() {
     let second = publish("11-20", newest.sequence).await.expect("answered");
     assert!(second.is_some_and(|stored| stored.sequence > first.sequence));
 }
+
+#[tokio::test]
+async fn a_range_of_large_messages_is_complete_and_one_whose_server_dies_is_an_error() {
+    let (mut server, context) = common::bus_with(&StreamsConfig::default()).await;
+    let large = bus::Bytes::from(vec![b'x'; 300_000]);
+    for _ in 0..60 {
+        context
+            .publish("events.event", large.clone())
+            .await
+            .expect("stored");
+    }
+    let mut range = context.range("EVENTS", 1, 60).await.expect("opened");
+    for sequence in 1..=60 {
+        let message = range.next().await.expect("read").expect("a message");
+        assert_eq!((message.sequence(), message.payload().len()), (sequence, 300_000));
+    }
+    assert!(range.next().await.expect("the end").is_none());
+
+    let mut range = context.range("EVENTS", 1, 60).await.expect("opened");
+    range.next().await.expect("read").expect("a message");
+    server.kill_and_restart().await.expect("restarted");
+    let ended = async {
+        while range.next().await?.is_some() {}
+        bus::Result::<(), bus::Error>::Ok(())
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
+    assert!(
+        ended.expect("it does not wait for ever").is_err(),
+        "its reader died with the server"
+    );
+    let mut range = context.range("EVENTS", 60, 60).await.expect("opened again");
+    assert!(range.next().await.expect("read").is_some());
+}

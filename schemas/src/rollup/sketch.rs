@@ -45,10 +45,13 @@ impl Sketch {
         self.0.iter().map(|(&index, &count)| (index, count))
     }
 
-    /// The value at rank ⌊q·(n-1)⌋ of the n counted, within [`ERROR_MAX`]; none if nothing was counted.
+    /// The smallest value that a share `q` of the n counted do not exceed, which is number ⌈q·n⌉ (SQL's
+    /// `percentile_disc`), within [`ERROR_MAX`]; none if nothing was counted.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let count: u64 = self.0.values().fold(0, |sum, count| sum.saturating_add(*count));
-        let rank = q.clamp(0.0, 1.0) * count.checked_sub(1)? as f64;
+        count.checked_sub(1)?;
+        // 0.07 times 100 is a little more than 7 in doubles.
+        let rank = (q.clamp(0.0, 1.0) * count as f64 - 1e-9).ceil() - 1.0;
         let mut seen = 0_u64;
         let at = self.0.iter().find(|(_, count)| {
             seen = seen.saturating_add(**count);
@@ -118,6 +121,25 @@ mod tests {
         assert_eq!(Sketch::default().quantile(0.5), None);
     }
 
+    #[test]
+    fn one_slow_call_of_ten_is_the_95th_percentile() {
+        let mut sketch = Sketch::default();
+        for value in [100.0; 9].into_iter().chain([9000.0]) {
+            sketch.add(value);
+        }
+        for (q, expected) in [
+            (0.0, 100.0),
+            (0.5, 100.0),
+            (0.9, 100.0),
+            (0.91, 9000.0),
+            (0.95, 9000.0),
+            (1.0, 9000.0),
+        ] {
+            let found = sketch.quantile(q).unwrap();
+            assert!((found / expected - 1.0).abs() <= BOUND, "{q}: {found}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_value_is_read_back_within_the_error(found in prop::num::f64::NORMAL) {
@@ -138,7 +160,7 @@ mod tests {
             let [mut sketch, other] = halves;
             sketch.merge(&other);
             values.sort_by(f64::total_cmp);
-            let exact = values[(q * (values.len() - 1) as f64).floor() as usize];
+            let exact = values[((q * values.len() as f64 - 1e-9).ceil() as usize).saturating_sub(1)];
             let found = sketch.quantile(q).unwrap();
             prop_assert!((found - exact).abs() <= exact.abs() * BOUND, "{found} for {exact}");
         }

@@ -203,7 +203,9 @@ fn old_rows_move_to_files_and_a_file_that_vanishes_is_named() {
     let before = world.query(calls);
     fs::rename(&file, &aside).expect("moves");
     let name = file.file_name().expect("a name").to_string_lossy().into_owned();
-    world.said(&format!("{name} is gone, its rows are left out: restore it"));
+    world.said(&format!(
+        "{name} is gone or damaged, its rows are left out: restore it"
+    ));
     until("the other rows", TIMEOUT, || {
         (world.query(calls) != before).then_some(())
     });

@@ -28,7 +28,8 @@ fn main() {
     let (mut written, mut files, mut bytes) = (0, 0, 0);
     let mut part = Part::new("01JD00000000000000000000B1", 1);
     let mut take = |part: Part, last| {
-        for file in part.write(last, &archive).unwrap() {
+        for draft in part.write(last, &archive).unwrap() {
+            let file = draft.put_in_place().unwrap();
             (written, files, bytes) = (written + file.rows, files + 1, bytes + file.bytes);
         }
     };

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::columns::Stamp;
 use crate::file::Folder;
-use crate::part::{Failure, Message, Part};
+use crate::part::{Draft, Failure, Message, Part};
 use crate::planner::ask;
 
 /// Between two looks at a sink that is behind.
@@ -39,7 +39,12 @@ enum Hindrance {
 
 impl<E: Into<anyhow::Error>> From<E> for Hindrance {
     fn from(error: E) -> Self {
-        Self::Passing(error.into())
+        let error: anyhow::Error = error.into();
+        match error.downcast::<Failure>() {
+            Ok(Failure::Content(problem)) => Self::Lasting(problem),
+            Ok(Failure::Disk(trouble)) => Self::Passing(trouble.into()),
+            Err(error) => Self::Passing(error),
+        }
     }
 }
 
@@ -68,20 +73,25 @@ impl Executor {
             return Ok(None);
         }
         let coverage = self.passed(job).await?;
-        let (archived, refused) = coverage.ranges().map_err(anyhow::Error::msg)?;
-        let mut ranges = archived.ranges().iter();
-        if ranges.any(|range| range.contains(&job.first) && range.contains(&job.last)) {
-            // Done before; EVENTS may be trimmed since, so the files must not be written again.
+        if is_archived(&coverage, job)? {
             return Ok(None);
         }
+        let (_, refused) = coverage.ranges().map_err(anyhow::Error::msg)?;
         let stored = Stored {
             refused,
             duplicates: duplicates(&coverage)?,
         };
-        let files = self.files(job, stored).await?;
+        let drafts = self.drafts(job, stored).await?;
+        // EVENTS is trimmed only behind what is archived: if another copy was faster, this one may have read too
+        // little, and its files must not take the place of whole ones.
+        if is_archived(&self.passed(job).await?, job)? {
+            return Ok(None);
+        }
+        let placed = tokio::task::spawn_blocking(|| drafts.into_iter().map(Draft::put_in_place).collect());
+        let files: Result<Vec<File>, Failure> = placed.await?;
         Ok(Some(Manifest {
             job: job.clone(),
-            files,
+            files: files?,
         }))
     }
 
@@ -105,7 +115,7 @@ impl Executor {
     }
 
     /// Reads the range and writes it on a thread of its own.
-    async fn files(&self, job: &Job, stored: Stored) -> Result<Vec<File>, Hindrance> {
+    async fn drafts(&self, job: &Job, stored: Stored) -> Result<Vec<Draft>, Hindrance> {
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         let (folder, writing_job) = (self.folder.clone(), job.clone());
         let mut missing = job.last - job.first + 1 - stored.refused.len();
@@ -121,7 +131,7 @@ impl Executor {
             {
                 missing = missing.saturating_sub(1);
             }
-            // Nobody takes it once the writing has failed.
+            // Nobody takes it once the writing has failed. Where this fails, nobody sends the end.
             if sender.send(message).await.is_err() || is_end {
                 break;
             }
@@ -132,14 +142,9 @@ impl Executor {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(error) => return Err(error.into()),
         };
-        match written {
-            Ok(files) => {
-                say_missing(job, missing);
-                Ok(files)
-            }
-            Err(Failure::Disk(trouble)) => Err(trouble.into()),
-            Err(Failure::Content(problem)) => Err(Hindrance::Lasting(problem)),
-        }
+        let drafts = written?;
+        say_missing(job, missing);
+        Ok(drafts)
     }
 }
 
@@ -209,23 +214,34 @@ fn duplicates(coverage: &Coverage) -> anyhow::Result<Vec<(u64, Origins)>> {
     Ok(duplicates)
 }
 
-/// Writes what arrives, up to the end (`None`). Without one nobody waits for the result any more.
+/// Whether a job was done before.
+fn is_archived(coverage: &Coverage, job: &Job) -> anyhow::Result<bool> {
+    let (archived, _) = coverage.ranges().map_err(anyhow::Error::msg)?;
+    let mut ranges = archived.ranges().iter();
+    Ok(ranges.any(|range| range.contains(&job.first) && range.contains(&job.last)))
+}
+
+/// Writes aside what arrives, up to the end (`None`). Where the channel closes without one, the range was not read
+/// to its end: there are no files.
 fn write(
     job: &Job,
     stored: &Stored,
     mut arriving: mpsc::Receiver<Option<Delivery>>,
     folder: &Folder,
-) -> Result<Vec<File>, Failure> {
-    let mut files = Vec::new();
+) -> anyhow::Result<Vec<Draft>> {
+    let mut drafts = Vec::new();
     let mut part = Part::new(&job.epoch, job.first);
-    while let Some(Some(delivery)) = arriving.blocking_recv() {
+    while let Some(delivery) = arriving
+        .blocking_recv()
+        .context("the range was not read to its end")?
+    {
         let sequence = delivery.sequence();
         if stored.refused.contains(sequence) {
             continue;
         }
         if part.is_full() {
             let next = Part::new(&job.epoch, sequence);
-            files.extend(std::mem::replace(&mut part, next).write(sequence - 1, folder)?);
+            drafts.extend(std::mem::replace(&mut part, next).write(sequence - 1, folder)?);
         }
         let repeated = stored
             .duplicates
@@ -242,8 +258,8 @@ fn write(
             repeated: repeated.ok().map(|at| &stored.duplicates[at].1),
         })?;
     }
-    files.extend(part.write(job.last, folder)?);
-    Ok(files)
+    drafts.extend(part.write(job.last, folder)?);
+    Ok(drafts)
 }
 
 fn say_missing(job: &Job, missing: u64) {
@@ -255,6 +271,40 @@ fn say_missing(job: &Job, missing: u64) {
             missing,
             "EVENTS was purged by hand before these messages were archived; their rows are only in the database, \
              and stay there"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_that_was_not_read_to_its_end_gives_no_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = Job {
+            epoch: "01JD00000000000000000000B1".to_owned(),
+            first: 1,
+            last: 9,
+        };
+        let stored = Stored {
+            refused: Origins::default(),
+            duplicates: Vec::new(),
+        };
+        let write = |ended| {
+            let (sender, receiver) = mpsc::channel(1);
+            if ended {
+                sender.try_send(None).unwrap();
+            }
+            drop(sender);
+            write(&job, &stored, receiver, &Folder::new(folder.path(), "w"))
+        };
+        assert!(write(true).unwrap().is_empty());
+        assert!(
+            write(false)
+                .unwrap_err()
+                .to_string()
+                .contains("not read to its end")
         );
     }
 }

@@ -30,12 +30,42 @@ pub struct Folder {
 }
 
 /// A file that was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Written {
     /// Its size.
     pub bytes: u64,
     /// In hexadecimal digits.
     pub sha256: String,
+}
+
+/// A whole file that nobody sees yet. Removed when it is dropped before it is put into its place.
+#[derive(Debug)]
+pub struct Aside {
+    folder: Folder,
+    path: PathBuf,
+    target: PathBuf,
+    /// What is in it.
+    pub written: Written,
+}
+
+impl Aside {
+    /// Gives it its name, in place of what may have had it.
+    ///
+    /// # Errors
+    /// The disk does not let us. What was there before is still there.
+    pub fn put_in_place(self) -> Result<Written, Trouble> {
+        let parent = self.target.parent().unwrap_or(&self.folder.root);
+        let named = fs::rename(&self.path, &self.target).and_then(|()| self.folder.sync(parent));
+        named.map_err(|error| Trouble::new(&self.target, error))?;
+        Ok(self.written.clone())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // Gone when it is in place. It would only take up space; where it cannot be removed, the next attempt does.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// The disk does not let us write.
@@ -75,28 +105,25 @@ impl Folder {
         }
     }
 
-    /// Writes rows into the file with this path in the folder, whether or not it is there.
+    /// Writes rows aside the file with this path in the folder, whether or not that is there.
     ///
     /// # Errors
-    /// The disk is full or does not let us write. What was there before is still there.
-    pub fn write(&self, path: &str, rows: &RecordBatch) -> Result<Written, Trouble> {
+    /// The disk is full or does not let us write.
+    pub fn write_aside(&self, path: &str, rows: &RecordBatch) -> Result<Aside, Trouble> {
         let target = self.root.join(path);
         let parent = target.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(|error| Trouble::new(parent, error))?;
         remove_left_over(&target);
         let mut name = target.clone().into_os_string();
         name.push(format!(".{}{ASIDE}", self.writer));
-        let aside = PathBuf::from(name);
-        let written = write_aside(&aside, rows).and_then(|written| {
-            fs::rename(&aside, &target)?;
-            self.sync(parent)?;
-            Ok(written)
-        });
-        written.map_err(|error| {
-            // It would only take up space; where it cannot be removed, the next attempt does.
-            let _ = fs::remove_file(&aside);
-            Trouble::new(&target, error)
-        })
+        let mut aside = Aside {
+            folder: self.clone(),
+            path: PathBuf::from(name),
+            target,
+            written: Written::default(),
+        };
+        aside.written = write_file(&aside.path, rows).map_err(|error| Trouble::new(&aside.target, error))?;
+        Ok(aside)
     }
 
     /// Makes a new name survive a crash: a folder's own, and those of the folders that may be new.
@@ -169,7 +196,7 @@ pub(crate) fn walk(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn write_aside(path: &Path, rows: &RecordBatch) -> io::Result<Written> {
+fn write_file(path: &Path, rows: &RecordBatch) -> io::Result<Written> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)

@@ -20,8 +20,8 @@ use bus::Context;
 
 pub use columns::Stamp;
 pub use config::Config;
-pub use file::{Folder, Trouble, Written};
-pub use part::{DAYS_MAX, Failure, Message, PART_BYTES_MAX, Part};
+pub use file::{Aside, Folder, Trouble, Written};
+pub use part::{DAYS_MAX, Draft, Failure, Message, PART_BYTES_MAX, Part};
 pub use verify::{Listed, Problem, unlisted, verify};
 
 /// Plans and archives until the process is to end.

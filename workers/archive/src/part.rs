@@ -11,7 +11,7 @@ use schemas::archive::{File, path};
 use schemas::{Event, Kind, Metric, Origins, Time, Usage, read_lines, subjects};
 
 use crate::columns::{EventColumns, MetricColumns, Own, Row, Stamp, Table, UsageColumns};
-use crate::file::{Folder, Trouble};
+use crate::file::{Aside, Folder, Trouble};
 
 /// Payload gathered before it is written out: larger jobs become several files of a kind and day. A constant, so that doing
 /// a job again gives the same files.
@@ -56,6 +56,24 @@ pub struct Part {
     usage: Table<UsageColumns>,
 }
 
+/// A file of a job whose range was not read to its end yet. Gone when dropped.
+#[derive(Debug)]
+pub struct Draft {
+    file: File,
+    aside: Aside,
+}
+
+impl Draft {
+    /// Puts the file into its place.
+    ///
+    /// # Errors
+    /// The disk does not let us; the job can be done again, with the same files.
+    pub fn put_in_place(self) -> Result<File, Failure> {
+        self.aside.put_in_place()?;
+        Ok(self.file)
+    }
+}
+
 impl Part {
     /// An empty part of an epoch of EVENTS, from this sequence on.
     pub fn new(epoch: &str, first: u64) -> Self {
@@ -95,52 +113,53 @@ impl Part {
         Ok(())
     }
 
-    /// Writes its files, up to the sequence `last`; the next part starts behind it.
+    /// Writes its files aside, up to the sequence `last`; the next part starts behind it.
     ///
     /// # Errors
-    /// [`Failure::Disk`]: files that were written already are written again, the same.
-    pub fn write(mut self, last: u64, folder: &Folder) -> Result<Vec<File>, Failure> {
+    /// The disk does not let us, or the rows fit into no table.
+    pub fn write(mut self, last: u64, folder: &Folder) -> Result<Vec<Draft>, Failure> {
         self.last = last;
         let tables = [
             (Kind::Metric, self.metric.take::<Metric<'_>>()),
             (Kind::Event, self.event.take::<Event<'_>>()),
             (Kind::Usage, self.usage.take::<Usage<'_>>()),
         ];
-        let mut files = Vec::new();
+        let mut drafts = Vec::new();
         for (kind, table) in tables {
             let (rows, times) = table.map_err(|error| Failure::Content(error.to_string()))?;
             let (rows, times) = sorted(rows, times)?;
             for day in days(&times) {
                 let rows = rows.slice(day.start, day.len());
-                files.push(self.write_file(kind, &rows, &times[day], folder)?);
+                drafts.push(self.draft(kind, &rows, &times[day], folder)?);
             }
         }
-        Ok(files)
+        Ok(drafts)
     }
 
-    fn write_file(
+    fn draft(
         &self,
         kind: Kind,
         rows: &RecordBatch,
         times: &[i64],
         folder: &Folder,
-    ) -> Result<File, Failure> {
+    ) -> Result<Draft, Failure> {
         let (min_ts, max_ts) = (times[0], times[times.len() - 1]);
         let date = date_of(min_ts);
         let path = path(kind, &date, &self.epoch, self.first, self.last);
-        let written = folder.write(&path, rows)?;
-        Ok(File {
+        let aside = folder.write_aside(&path, rows)?;
+        let file = File {
             first: self.first,
             last: self.last,
             kind,
             date,
             path,
             rows: times.len() as u64,
-            bytes: written.bytes,
-            sha256: written.sha256,
+            bytes: aside.written.bytes,
+            sha256: aside.written.sha256.clone(),
             min_ts: Time(min_ts),
             max_ts: Time(max_ts),
-        })
+        };
+        Ok(Draft { file, aside })
     }
 }
 

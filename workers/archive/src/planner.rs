@@ -19,14 +19,21 @@ const STREAM_SHARE: u64 = 16;
 /// Under which the worker's health names what planning waits for.
 const ABOUT: &str = "plan";
 
+/// A round that failed is tried again so soon, and is trouble when so many failed in a row.
+const SOON: Duration = Duration::from_millis(500);
+const FAILURES_MIN: u32 = 10;
+
 /// Plans until the process is to end. A round that fails is tried again by the next.
 pub(crate) async fn run(config: &Config, context: &Context) {
     let seconds = (config.job_seconds / 10).clamp(1, 10);
     let mut ticks = tokio::time::interval(Duration::from_secs(seconds.into()));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut lost_until = 0;
+    let mut failed = 0;
     loop {
         tokio::select! {
+            // When everything starts at once, the sink may answer a moment later.
+            () = tokio::time::sleep(SOON), if (1..FAILURES_MIN).contains(&failed) => {}
             _ = ticks.tick() => {}
             () = context.shutdown().cancelled() => return,
         }
@@ -34,8 +41,10 @@ pub(crate) async fn run(config: &Config, context: &Context) {
             planned = round(config, context, &mut lost_until) => planned,
             () = context.shutdown().cancelled() => return,
         };
+        failed = if planned.is_err() { failed + 1 } else { 0 };
         let trouble = planned
             .err()
+            .filter(|_| failed >= FAILURES_MIN)
             .map(|error| format!("nothing is planned: {error:#}"));
         if let Some(trouble) = &trouble {
             tracing::debug!(worker = "archive", trouble, "planning");

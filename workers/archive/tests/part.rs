@@ -55,7 +55,11 @@ fn write(root: &Path, writer: &str) -> Vec<File> {
         &(call(4) + &call(5)),
         Some(&repeated),
     );
-    part.write(12, &Folder::new(root, writer)).unwrap()
+    let drafts = part.write(12, &Folder::new(root, writer)).unwrap();
+    drafts
+        .into_iter()
+        .map(|draft| draft.put_in_place().unwrap())
+        .collect()
 }
 
 fn listed(files: &[File]) -> Vec<Listed> {
@@ -170,4 +174,27 @@ fn a_folder_that_cannot_be_written_is_named_with_its_fix() {
         text.contains("cannot write") && text.contains("nothing is lost"),
         "{text}"
     );
+}
+
+#[test]
+fn a_file_has_its_name_only_once_it_is_put_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let drafts = |writer| {
+        let mut part = Part::new(EPOCH, 1);
+        let row = metric(1, "2026-11-20T00:00:00.000000Z");
+        add(&mut part, 1, "events.metric", &row, None);
+        part.write(1, &Folder::new(folder.path(), writer)).unwrap()
+    };
+    let files = || {
+        let found = std::fs::read_dir(folder.path().join("metric/date=2026-11-20")).unwrap();
+        let names = found.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".parquet")).count()
+    };
+    drop(drafts("stalled"));
+    assert_eq!(files(), 0, "given up: nothing is left");
+    for draft in drafts("w") {
+        assert_eq!(files(), 0, "nobody sees it yet");
+        draft.put_in_place().unwrap();
+    }
+    assert_eq!(files(), 1);
 }

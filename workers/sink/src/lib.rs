@@ -14,6 +14,7 @@ mod config;
 mod dead;
 mod decode;
 mod gate;
+mod intact;
 mod keeping;
 mod ledger;
 mod live;

@@ -4,8 +4,6 @@
 //! table; they go, and their files come into view, in one transaction. A file that vanishes is left out of the views,
 //! so that everything else stays readable, and comes back by itself.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -14,6 +12,7 @@ use schemas::rollup::DAY_MICROSECONDS;
 use schemas::{Kind, Time};
 
 use crate::archive::processed_set;
+use crate::intact::{Intact, Noted};
 use crate::migrate::in_transaction;
 use crate::{RangeSet, Source, Store, archive_views};
 
@@ -21,13 +20,12 @@ use crate::{RangeSet, Source, Store, archive_views};
 const RANGES_PER_TRANSACTION: usize = 16;
 /// Files named in a trouble's text.
 const NAMED_MAX: usize = 3;
-/// The bytes with which a Parquet file begins and ends.
-const MAGIC: [u8; 4] = *b"PAR1";
 
 /// Watches over the archive's files, and moves rows out. Has a connection of its own.
 pub struct Keeper {
     connection: Connection,
     folder: PathBuf,
+    intact: Intact,
     /// The views are what the table of files says.
     is_current: bool,
 }
@@ -48,6 +46,7 @@ impl Keeper {
         let mut keeper = Self {
             connection: store.connection().try_clone()?,
             folder: folder.to_owned(),
+            intact: Intact::default(),
             is_current: false,
         };
         if let Err(error) = keeper.check_files() {
@@ -86,14 +85,10 @@ impl Keeper {
     /// Takes files that are gone out of the views, and those that are back in.
     fn check_files(&mut self) -> anyhow::Result<()> {
         let mut changed = Vec::new();
-        for (path, bytes, state) in self.files("state <> 'copy'")? {
-            let now = if self.is_there(&path, bytes) {
-                "cold"
-            } else {
-                "missing"
-            };
+        for (file, state) in self.files("state <> 'copy'")? {
+            let now = if self.is_there(&file) { "cold" } else { "missing" };
             if now != state {
-                changed.push((path, now));
+                changed.push((file.path, now));
             }
         }
         if changed.is_empty() && self.is_current {
@@ -115,16 +110,26 @@ impl Keeper {
         Ok(())
     }
 
-    /// Path, size and state of some files.
-    fn files(&self, filter: &str) -> anyhow::Result<Vec<(String, u64, String)>> {
-        let sql = format!("SELECT path, bytes, state FROM archive_file WHERE {filter} ORDER BY min_ts, path");
+    /// Some files, and the state of each.
+    fn files(&self, filter: &str) -> anyhow::Result<Vec<(Noted, String)>> {
+        let sql = format!(
+            "SELECT path, bytes, sha256, epoch_us(archived_at), state FROM archive_file WHERE {filter} ORDER BY min_ts, path"
+        );
         let mut statement = self.connection.prepare(&sql)?;
-        let files = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let files = statement.query_map([], |row| {
+            let noted = Noted {
+                path: row.get(0)?,
+                bytes: row.get(1)?,
+                sha256: row.get(2)?,
+                archived_at: Time(row.get(3)?),
+            };
+            Ok((noted, row.get(4)?))
+        })?;
         Ok(files.collect::<Result<_, _>>()?)
     }
 
-    fn is_there(&self, path: &str, bytes: u64) -> bool {
-        is_whole(&self.folder.join(path), bytes).unwrap_or(false)
+    fn is_there(&self, file: &Noted) -> bool {
+        self.intact.is(&self.folder, file)
     }
 
     fn missing(&self) -> anyhow::Result<Vec<String>> {
@@ -132,10 +137,10 @@ impl Keeper {
         let folder = self.folder.display();
         let text = |path: &str| {
             format!(
-                "the archived file {path} is gone, its rows are left out: restore it from a backup into {folder}"
+                "the archived file {path} is gone or damaged, its rows are left out: restore it from a backup into {folder}"
             )
         };
-        Ok(missing.iter().map(|(path, ..)| text(path)).collect())
+        Ok(missing.iter().map(|(file, _)| text(&file.path)).collect())
     }
 
     /// The ranges of which every row is older than `limit`, or of which this database never saw all rows.
@@ -180,11 +185,12 @@ impl Keeper {
     fn check(&self, connection: &Connection, range: &Range) -> anyhow::Result<Option<String>> {
         let Range { epoch, first, last } = range;
         let filter = format!("events_epoch = '{epoch}' AND first_seq = {first} AND last_seq = {last}");
-        for (path, bytes, _) in self.files(&filter)? {
-            if !self.is_there(&path, bytes) {
+        for (file, _) in self.files(&filter)? {
+            if !self.is_there(&file) {
                 return Ok(Some(format!(
-                    "the archived file {path} is gone, so its old rows stay in the table: restore it from a backup \
-                     into {}",
+                    "the archived file {} is gone or damaged, so its old rows stay in the table: restore it from a \
+                     backup into {}",
+                    file.path,
                     self.folder.display()
                 )));
             }
@@ -252,17 +258,4 @@ impl Range {
         )?;
         Ok(())
     }
-}
-
-/// Whether a file has its size, and is a Parquet file at both ends.
-fn is_whole(path: &Path, bytes: u64) -> std::io::Result<bool> {
-    let mut file = File::open(path)?;
-    if file.metadata()?.len() != bytes || bytes < 8 {
-        return Ok(false);
-    }
-    let (mut first, mut last) = ([0; 4], [0; 4]);
-    file.read_exact(&mut first)?;
-    file.seek(SeekFrom::End(-4))?;
-    file.read_exact(&mut last)?;
-    Ok(first == MAGIC && last == MAGIC)
 }

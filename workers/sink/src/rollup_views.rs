@@ -25,7 +25,7 @@ pub(crate) fn rollup_views() -> String {
         CREATE OR REPLACE MACRO hist_value(k) AS CASE WHEN k = 0 THEN 0.0::DOUBLE ELSE
             sign(k) * exp((abs(k) - 40000) * ln(1.01::DOUBLE / 0.99)) * 2 / (1 + 1.01::DOUBLE / 0.99) END;
         CREATE OR REPLACE MACRO quantile_of(hist, q) AS hist_value(
-            list_transform([{'entries': list_sort(map_entries(hist)), 'rank': q::DOUBLE * (list_sum(map_values(hist)) - 1)}],
+            list_transform([{'entries': list_sort(map_entries(hist)), 'rank': ceil(q::DOUBLE * list_sum(map_values(hist)) - 1e-9) - 1}],
                 lambda h: list_reduce(h.entries, lambda seen, next: CASE WHEN seen.value > h.rank THEN seen
                     ELSE {'key': next.key, 'value': seen.value + next.value} END))[1].key);",
     );

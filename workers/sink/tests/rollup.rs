@@ -106,7 +106,7 @@ fn check(store: &Store) {
                 store,
                 &format!(
                     "WITH raw AS (SELECT date_trunc('{width}', ts)::TIMESTAMP AS b, count(*) AS n, sum(latency_ms) AS total, \
-                     list_sort(list(latency_ms))[1 + floor({q} * (count(*) - 1))::BIGINT] AS exact FROM usage GROUP BY ALL), \
+                     quantile_disc(latency_ms, {q}) AS exact FROM usage GROUP BY ALL), \
                      rolled AS (SELECT bucket AS b, sum(sum) AS total, quantile_of(hist_merge(list(hist)), {q}) AS found \
                      FROM {view} WHERE name = 'usage.latency_ms' GROUP BY ALL) \
                      SELECT * FROM raw FULL JOIN rolled USING (b) WHERE NOT coalesce(abs(found - exact) <= exact * 0.0100001 \

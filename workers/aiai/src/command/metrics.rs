@@ -33,6 +33,10 @@ pub async fn metrics(config: &Config, options: &cli::Metrics) -> anyhow::Result<
     };
     if print_rows(&context, &request, options.output).await? == 0 {
         match &options.name {
+            Some(name) if quantile(options.agg).is_some() => eprintln!(
+                "aiai: no quantiles of {name} in this time: only values of metric_type histogram and durations keep their \
+                 distribution; --agg avg, min, max work with all"
+            ),
             Some(name) => eprintln!(
                 "aiai: no values of {name} in this time; `aiai metrics` lists what there is, --since asks for more"
             ),

@@ -130,7 +130,7 @@ fn group(by: By) -> String {
 
 /// The value that this share of values does not exceed: as `quantile_of` finds it in one distribution.
 fn quantile(share: &str) -> String {
-    format!("hist_value(min(k) FILTER (upto > {share} * (n - 1)))")
+    format!("hist_value(min(k) FILTER (upto >= ceil({share} * n)))")
 }
 
 /// A text as an SQL literal.

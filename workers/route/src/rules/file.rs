@@ -32,7 +32,7 @@ const KEY_PARTS_MAX: usize = 4;
 const WINDOW_SECONDS_MAX: u32 = 3600;
 /// Where aiai's own messages are; a rule that wrote there could feed itself.
 const OWN: &[&str] = &[
-    "ingest", "events", "rollup", "dead", "alerts", "matches", "archive", "live", "query", "route",
+    "ingest", "events", "rollup", "dead", "alerts", "matches", "archive", "live", "query", "route", "feed",
 ];
 /// Rules that aiai itself raises.
 const RESERVED: &[&str] = &[alert::SERIES_RULE, alert::FAILED_RULE];

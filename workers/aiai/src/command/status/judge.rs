@@ -64,13 +64,17 @@ pub(super) fn findings(facts: &Facts, known: &[&str]) -> Vec<Finding> {
     }
     all.extend(dead(facts));
     all.extend(facts.alerts.iter().map(|alert| {
-        note(
-            format!(
-                "{}: {} ({} times, last at {} UTC)",
-                alert.severity, alert.rule, alert.count, alert.last
-            ),
-            "aiai query 'FROM alert ORDER BY last_ts DESC LIMIT 20'",
-        )
+        let problem = format!(
+            "{} alert of rule {} ({} times, last at {} UTC)",
+            alert.severity, alert.rule, alert.count, alert.last
+        );
+        let fix = "aiai query 'FROM alert ORDER BY last_ts DESC LIMIT 20'";
+        // As the page judges.
+        if alert.severity == "critical" {
+            wrong(problem, fix)
+        } else {
+            note(problem, fix)
+        }
     }));
     all.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     all

@@ -24,7 +24,7 @@ use crate::registry::WORKERS;
 use judge::{Finding, Level};
 
 /// Alerts older than this are history.
-const ALERTS_SECONDS: i64 = 3600;
+const ALERTS_SECONDS: i64 = 900;
 /// For what is asked of the sink beside the overview.
 const DETAILS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -103,18 +103,29 @@ async fn gather(context: &Context) -> anyhow::Result<Facts> {
 async fn dead(context: &Context) -> Vec<DeadReason> {
     let select =
         "SELECT reason, count(*) AS letters FROM dead GROUP BY ALL ORDER BY letters DESC, reason LIMIT 3";
-    sql::rows(context, select).await.unwrap_or_default()
+    detail(sql::rows(context, select).await)
 }
 
-/// What rules found in the last hour, the worst first; nothing from a database that has no alerts yet.
+/// Detail that may be missing: the rest of the screen is worth more than an error. The log says why.
+fn detail<T>(asked: anyhow::Result<Vec<T>>) -> Vec<T> {
+    asked.unwrap_or_else(|error| {
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "a part of the status could not be asked for"
+        );
+        Vec::new()
+    })
+}
+
+/// What rules found in the last 15 minutes, the worst first.
 async fn alerts(context: &Context, now: i64) -> Vec<AlertLine> {
     let select = format!(
         "SELECT severity, rule, sum(count)::UBIGINT AS count, max(last_ts)::VARCHAR AS last FROM alert \
-         WHERE last_ts > make_timestamp({}) GROUP BY ALL \
-         ORDER BY list_position(['critical', 'warning', 'info'], severity), last DESC LIMIT 5",
+         WHERE last_ts > make_timestamp({}) GROUP BY severity, rule \
+         ORDER BY CASE severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, last DESC LIMIT 5",
         i128::from(now - ALERTS_SECONDS) * 1_000_000
     );
-    sql::rows(context, &select).await.unwrap_or_default()
+    detail(sql::rows(context, &select).await)
 }
 
 fn report(facts: &Facts, findings: &[Finding], healthy: bool) -> serde_json::Value {
