@@ -272,3 +272,31 @@ impl Drop for Copy {
         let _ = self.0.wait();
     }
 }
+
+#[test]
+fn a_critical_alert_is_not_hidden_by_later_ones() {
+    let grave = rule("grave", "").replace("\"warning\"", "\"critical\"");
+    let chatter = rule("chatter", "key = [\"session\"]").replace("\"warning\"", "\"info\"");
+    let world = world(&(grave + &chatter));
+    let mut wire = Wire::connect(&world.url()).expect("connects");
+    wire.store(&events("grave", 1));
+    counted(&world, "grave", 1);
+    let later = |n| {
+        let body = format!(r#"{{"name":"chatter","source":"s","session":"{n}"}}"#);
+        Message::new("ingest.event", body)
+    };
+    wire.store(&(0..60).map(later).collect::<Vec<_>>());
+    counted(&world, "chatter", 60);
+    until("the page to name the critical alert", TIMEOUT, || {
+        let (status, page) = harness::http_get(&world.dashboard, "/");
+        let judged = status == 200 && page.contains("Something is wrong");
+        (judged && page.contains("grave") && page.contains("chatter")).then_some(())
+    });
+    let status = process::run(world.cli(&["status"]));
+    assert_eq!(status.code, Some(3), "{}", status.stdout);
+    assert!(
+        status.stdout.contains("critical alert of rule grave"),
+        "{}",
+        status.stdout
+    );
+}

@@ -23,8 +23,12 @@ const ALERTS_EVERY: Duration = Duration::from_secs(5);
 const ALERTS_AFTER: Duration = Duration::from_millis(500);
 /// Alerts of this time are told.
 const ALERTS_MS: i64 = 24 * 3600 * 1000;
+/// A rule that found something within this time is told before anything else: views judge by it.
+const JUDGED_MS: i64 = 15 * 60_000;
+/// The worst alerts of the day: as many as a page shows.
+const WORST_MAX: u64 = 10;
 /// Alerts told at most.
-const ALERTS_MAX: u64 = 10;
+const ALERTS_MAX: u64 = 40;
 /// Between two questions for the archive.
 const ARCHIVE_EVERY: Duration = Duration::from_secs(10);
 /// Machines told of at most.
@@ -49,6 +53,9 @@ pub(crate) async fn overview(feed: Arc<Feed>) {
                 .map_err(|error| Problem::Failed(cut(&error.to_string())))
         });
         feed.update_overview(|overview| {
+            if overview.sink.problem.is_some() && answer.is_ok() {
+                feed.alerted.notify_one();
+            }
             report(overview.sink.problem.as_ref(), answer.as_ref().err());
             note(&mut overview.sink, answer);
         });
@@ -56,21 +63,32 @@ pub(crate) async fn overview(feed: Arc<Feed>) {
     }
 }
 
-/// Asks for the newest alerts, now and then and soon after one was raised.
+/// Asks for the worst alerts, now and then and soon after one was raised.
 pub(crate) async fn alerts(feed: Arc<Feed>) {
     loop {
-        let since = (now_ms() - ALERTS_MS) * 1000;
-        let sql = format!(
-            "SELECT rule, severity, key, message, count, epoch_ms(first_ts) AS first_ms, epoch_ms(last_ts) AS last_ms \
-             FROM alert WHERE last_ts >= make_timestamp({since}) ORDER BY last_ts DESC LIMIT {ALERTS_MAX}"
-        );
-        let answer = rows::<Alert>(&feed, sql).await;
+        let answer = rows::<Alert>(&feed, worst_alerts(now_ms())).await;
         let answer = answer.map(|alerts| alerts.iter().map(cut_alert).collect());
         feed.update_overview(|overview| note(&mut overview.alerts, answer));
         if timeout(ALERTS_EVERY, feed.alerted.notified()).await.is_ok() {
             tokio::time::sleep(ALERTS_AFTER).await;
         }
     }
+}
+
+/// First the newest of each rule that found something just now, then the worst of the day, then others; in each
+/// part the worst first, then the newest. So neither many mild alerts nor many of one rule push out another rule's.
+fn worst_alerts(now_ms: i64) -> String {
+    let since = |ms: i64| format!("make_timestamp({})", (now_ms - ms) * 1000);
+    let (day, judged) = (since(ALERTS_MS), since(JUDGED_MS));
+    format!(
+        "SELECT rule, severity, key, message, count, epoch_ms(first_ts) AS first_ms, epoch_ms(last_ts) AS last_ms \
+         FROM (SELECT *, CASE severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END AS mildness, \
+             row_number() OVER (PARTITION BY rule, severity ORDER BY last_ts DESC) AS of_rule, \
+             row_number() OVER (ORDER BY mildness, last_ts DESC) AS of_all \
+           FROM alert WHERE last_ts >= {day}) \
+         ORDER BY CASE WHEN of_rule = 1 AND last_ts >= {judged} AND severity <> 'info' THEN 0 \
+             WHEN of_all <= {WORST_MAX} THEN 1 ELSE 2 END, mildness, last_ts DESC LIMIT {ALERTS_MAX}"
+    )
 }
 
 /// Asks what the archive holds.

@@ -1,10 +1,12 @@
 //! What passes on the bus: heartbeats always, events and alerts while somebody listens.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Live, LiveMessage};
+use schemas::alert::Severity;
 use schemas::live::{self, Alert, Body, Sample, cut};
 use schemas::{Kind, headers, subjects};
 use serde::Deserialize;
@@ -113,8 +115,8 @@ pub(crate) async fn alerts(feed: Arc<Feed>) {
                 message = passing.next() => {
                     let Some(message) = message else { break };
                     feed.alerted.notify_one();
-                    if raised.len() < ALERTS_MAX && let Ok(alert) = serde_json::from_slice(message.payload()) {
-                        raised.push(cut_alert(&alert));
+                    if let Ok(alert) = serde_json::from_slice(message.payload()) {
+                        keep_worst(&mut raised, cut_alert(&alert));
                     }
                 }
                 _ = ticks.tick(), if !raised.is_empty() => {
@@ -123,6 +125,18 @@ pub(crate) async fn alerts(feed: Arc<Feed>) {
             }
         }
     }
+}
+
+/// Adds an alert; when there are too many, the mildest goes, and of those the oldest.
+fn keep_worst(raised: &mut Vec<Alert>, alert: Alert) {
+    raised.push(alert);
+    raised.sort_by_key(|alert| Reverse((severity(&alert.severity), alert.last_ms)));
+    raised.truncate(ALERTS_MAX);
+}
+
+/// How bad it is, in rising order.
+fn severity(name: &str) -> Option<usize> {
+    Severity::NAMES.iter().position(|known| *known == name)
 }
 
 /// Tries until it works; none when the process is to end.
@@ -140,6 +154,27 @@ async fn subscribe(feed: &Feed, subject: &str) -> Option<Live> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flood_of_mild_alerts_does_not_keep_out_a_worse_one() {
+        let alert = |severity: &str, last_ms| Alert {
+            severity: severity.into(),
+            last_ms,
+            ..Alert::default()
+        };
+        let mut raised = Vec::new();
+        for last_ms in 0..40 {
+            keep_worst(&mut raised, alert("info", last_ms));
+        }
+        keep_worst(&mut raised, alert("critical", 7));
+        keep_worst(&mut raised, alert("warning", 50));
+        let kept: Vec<_> = raised
+            .iter()
+            .map(|alert| (alert.severity.as_str(), alert.last_ms))
+            .collect();
+        assert_eq!(kept[..3], [("critical", 7), ("warning", 50), ("info", 39)]);
+        assert_eq!(kept.len(), ALERTS_MAX);
+    }
 
     #[test]
     fn a_sample_is_the_first_event_by_name_or_model() {

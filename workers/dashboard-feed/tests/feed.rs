@@ -200,6 +200,47 @@ async fn without_a_sink_it_says_so_and_shows_the_streams_and_what_passes() {
 }
 
 #[tokio::test]
+async fn alerts_are_asked_for_again_as_soon_as_there_is_a_sink() {
+    let world = World::start().await;
+    world.feed().await;
+    let looking = world.worker("looking").await;
+    let mut live = looking.subscribe(live::OVERVIEW).await.unwrap();
+    // Counts as looking.
+    let _beats = looking.subscribe(live::BEAT).await.unwrap();
+    let told = |message: &Message| match &message.body {
+        Body::Overview(overview) => overview.alerts.clone(),
+        _ => live::Answer::default(),
+    };
+    next(&mut live, "no sink for alerts", |message| {
+        told(message).problem == Some(Problem::Unreachable)
+    })
+    .await;
+    let query = Endpoint {
+        name: "query",
+        subject: schemas::query::SUBJECT,
+        concurrency: 4,
+        handler: Arc::new(move |request| {
+            let rows = concat!(
+                r#"{"rule":"bad","severity":"critical","last_ms":1}"#,
+                "\n",
+                r#"{"rule":"mild","severity":"info","last_ms":2}"#
+            );
+            Box::pin(request.end(Bytes::from_static(rows.as_bytes())))
+        }),
+    };
+    let context = world.worker("sink").await;
+    tokio::spawn(async move { context.serve("query", "a sink", vec![query]).await });
+    world.sink().await;
+    let answered = next(&mut live, "alerts", |message| told(message).value.is_some()).await;
+    let alerts = told(&answered).value.unwrap();
+    assert_eq!(
+        (alerts[0].rule.as_str(), alerts[1].rule.as_str()),
+        ("bad", "mild")
+    );
+    assert_eq!(told(&answered).problem, None);
+}
+
+#[tokio::test]
 async fn several_feeds_tell_the_same_and_count_for_themselves() {
     let world = World::start().await;
     let looking = world.worker("looking").await;

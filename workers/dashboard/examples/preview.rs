@@ -12,7 +12,7 @@ use std::{
 use dashboard::{Asked, Config, Queries, QueryError, RouteError};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use schemas::live::{Body, Message, Problem, Snapshot};
+use schemas::live::{Alert, Body, Message, Pipeline, Problem, Snapshot, Stream};
 use schemas::overview::{
     BUCKET_SECONDS, BUCKETS, DatabaseInfo, KindTotal, Ledger, NodeVitals, Overview, Rate, RateSeries,
     SourceActivity, UsageToday,
@@ -29,6 +29,11 @@ impl Preview {
     fn told(&self) -> schemas::live::Overview {
         let mut told = schemas::live::Overview::default();
         told.sink.answered_ms = Some(now_ms());
+        told.alerts.answered_ms = told.sink.answered_ms;
+        told.alerts.value = Some(match self.scene.as_str() {
+            "trouble" => alerts(),
+            _ => vec![],
+        });
         match self.scene.as_str() {
             "down" => told.sink.problem = Some(Problem::Unreachable),
             "empty" => told.sink.value = Some(empty()),
@@ -73,6 +78,7 @@ impl Queries for Preview {
                 feed: "preview".to_owned(),
                 at_ms: now_ms(),
                 overview: self.told(),
+                pipeline: pipeline(),
                 ..Snapshot::default()
             })
         })
@@ -212,6 +218,49 @@ fn full() -> Overview {
             wal_bytes: 4_214_000,
         },
     }
+}
+
+fn pipeline() -> Pipeline {
+    let stream = |name: &str| Stream {
+        name: name.to_owned(),
+        ..Stream::default()
+    };
+    Pipeline {
+        server: "127.0.0.1:4222".into(),
+        streams: ["INGEST", "EVENTS", "DEAD"].map(stream).to_vec(),
+        ..Pipeline::default()
+    }
+}
+
+fn alerts() -> Vec<Alert> {
+    let alert = |(rule, severity, message, ago_ms): (&str, &str, &str, i64)| Alert {
+        rule: rule.to_owned(),
+        severity: severity.to_owned(),
+        key: "coder/refactor".to_owned(),
+        message: message.to_owned(),
+        count: 1_204,
+        first_ms: now_ms() - ago_ms - 50_000,
+        last_ms: now_ms() - ago_ms,
+    };
+    let mut alerts: Vec<Alert> = [
+        ("disk_full", "critical", "the disk of atlas is 97 % full", 300_000),
+        (
+            "rule_failed",
+            "warning",
+            "rule slow-calls: value.latency is not a number",
+            12_000,
+        ),
+        (
+            "a-rule-whose-author-likes-long-and-telling-names",
+            "warning",
+            "more than 100 calls a minute failed, by provider and model",
+            400_000,
+        ),
+    ]
+    .map(alert)
+    .to_vec();
+    alerts.extend((0..12).map(|n| alert(("deploy", "info", "a new version is out", n * 60_000))));
+    alerts
 }
 
 fn trouble() -> Overview {

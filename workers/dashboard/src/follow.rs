@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    picture::{Known, Picture},
+    picture::{Known, Picture, STALE_AFTER_MS},
     queries::{Queries, QueryError},
 };
 
@@ -24,8 +24,6 @@ use crate::{
 const PAGE_PATIENCE: Duration = Duration::from_secs(1);
 /// A question without an answer is given up after this.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Numbers older than this are not shown as live.
-const STALE_AFTER: Duration = Duration::from_secs(5);
 /// After a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// A page that was loaded opens its stream within this time: until then it counts as looking.
@@ -80,7 +78,7 @@ impl Follower {
 
     /// From which age on numbers are not shown as live.
     pub(crate) fn stale_after_ms(&self) -> u64 {
-        STALE_AFTER.as_millis().try_into().unwrap_or(u64::MAX)
+        STALE_AFTER_MS
     }
 
     /// Follows while somebody looks, until the token is cancelled.

@@ -1,16 +1,21 @@
 //! What is known at one moment, and how it looks.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{cmp::Reverse, collections::VecDeque, sync::Arc};
 
+use schemas::alert::Severity;
 use schemas::live::{Alert, Body, Message, Overview, Pipeline, Sample, Snapshot};
 use tokio::time::Instant;
 
-use crate::{queries::QueryError, regions::Regions};
+use crate::{format, queries::QueryError, regions::Regions};
 
 /// Events kept of those that passed.
 const SAMPLES_MAX: usize = 12;
 /// Alerts kept of those that were raised.
-const RAISED_MAX: usize = 10;
+const RAISED_MAX: usize = 20;
+/// Numbers older than this are not shown as live.
+pub(crate) const STALE_AFTER_MS: u64 = 5_000;
+/// The feed asks for alerts every 5 s and waits 4 s for the answer: an older one is of before it was looked at.
+const ALERTS_STALE_AFTER_MS: i64 = 12_000;
 
 /// What the feed said, and whether it still says something.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +26,8 @@ pub(crate) struct Known {
     pub(crate) pipeline: Option<Arc<Pipeline>>,
     /// Events that passed, newest first.
     pub(crate) samples: VecDeque<Sample>,
-    /// Alerts as they were raised, newest first.
-    pub(crate) raised: VecDeque<Alert>,
+    /// Alerts as they were raised, the worst first, then the newest.
+    pub(crate) raised: Vec<Alert>,
     /// Why there is nothing new.
     pub(crate) problem: Option<QueryError>,
     /// When something was last heard or tried.
@@ -66,7 +71,7 @@ impl Known {
                 self.pipeline = Some(pipeline.into());
                 self.pipeline_heard_at = self.heard_at;
             }
-            Body::Alerts(alerts) => keep(&mut self.raised, alerts, RAISED_MAX),
+            Body::Alerts(alerts) => self.raise(alerts),
             Body::Events(samples) => keep(&mut self.samples, samples, SAMPLES_MAX),
         }
     }
@@ -74,6 +79,17 @@ impl Known {
     /// There is nothing new, and this is why.
     pub(crate) fn fail(&mut self, problem: QueryError) {
         self.problem = Some(problem);
+    }
+
+    /// Keeps the newest of each rule and key; when there are too many, the mildest go, and of those the oldest.
+    fn raise(&mut self, alerts: Vec<Alert>) {
+        for alert in alerts {
+            self.raised
+                .retain(|kept| (&kept.rule, &kept.key) != (&alert.rule, &alert.key));
+            self.raised.push(alert);
+        }
+        self.raised.sort_by_key(worst_first);
+        self.raised.truncate(RAISED_MAX);
     }
 
     fn heard(&mut self, feed_ms: i64) {
@@ -96,6 +112,24 @@ impl Known {
             .or(Some(0))
     }
 
+    /// How old the sink's numbers are, in words, if they are too old to be shown as live.
+    pub(crate) fn sink_stale(&self) -> Option<String> {
+        self.sink_age_ms()
+            .filter(|age_ms| *age_ms > STALE_AFTER_MS)
+            .map(|age_ms| format::age(age_ms.cast_signed()))
+    }
+
+    /// Whether it is known which alerts there are now.
+    pub(crate) fn knows_alerts(&self) -> bool {
+        let answer = self.overview.as_ref().map(|overview| &overview.alerts);
+        answer.is_some_and(|answer| {
+            let age_ms = answer
+                .answered_ms
+                .map(|answered_ms| self.now_ms().saturating_sub(answered_ms));
+            answer.value.is_some() && age_ms.is_none_or(|age_ms| age_ms <= ALERTS_STALE_AFTER_MS)
+        })
+    }
+
     /// How old the pipeline's numbers are; none if there are none.
     pub(crate) fn pipeline_age_ms(&self) -> Option<u64> {
         let streams = &self.pipeline.as_ref()?.streams;
@@ -110,6 +144,12 @@ impl Known {
 
 fn elapsed_ms(since: Option<Instant>) -> u64 {
     since.map_or(0, |at| at.elapsed().as_millis().try_into().unwrap_or(u64::MAX))
+}
+
+/// The order of alerts wherever there are several.
+pub(crate) fn worst_first(alert: &Alert) -> Reverse<(Option<usize>, i64)> {
+    let severity = Severity::NAMES.iter().position(|name| *name == alert.severity);
+    Reverse((severity, alert.last_ms))
 }
 
 /// Puts the newest first.
@@ -142,5 +182,28 @@ impl Picture {
             regions: Regions::render(&known)?,
             known,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_mild_alerts_does_not_push_out_a_worse_one() {
+        let alert = |rule: &str, severity: &str, last_ms| Alert {
+            rule: rule.into(),
+            severity: severity.into(),
+            last_ms,
+            ..Alert::default()
+        };
+        let mut known = Known::default();
+        known.raise(vec![alert("bad", "critical", 1), alert("bad", "critical", 2)]);
+        for last_ms in 0..40 {
+            known.raise(vec![alert(&format!("mild{last_ms}"), "info", last_ms)]);
+        }
+        assert_eq!(known.raised.len(), RAISED_MAX);
+        assert_eq!(known.raised[0], alert("bad", "critical", 2));
+        assert_eq!(known.raised[1], alert("mild39", "info", 39));
     }
 }

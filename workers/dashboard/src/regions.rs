@@ -58,7 +58,7 @@ impl Regions {
             .as_ref()
             .and_then(|overview| overview.sink.value.as_ref());
         match sink {
-            Some(sink) => regions.extend(of_sink(sink)?),
+            Some(sink) => regions.extend(of_sink(sink, known)?),
             None => {
                 for id in ["rate-now", "sources", "nodes", "usage"] {
                     regions.push(Region::new(Page::Overview, id, &Unanswered)?);
@@ -90,16 +90,23 @@ impl Regions {
     }
 }
 
-fn of_sink(sink: &Overview) -> askama::Result<Vec<Region>> {
+fn of_sink(sink: &Overview, known: &Known) -> askama::Result<Vec<Region>> {
+    // These stand where others are live, so that they say themselves when they are old.
+    let ledger = overview::LedgerLine::new(sink, known).render()?;
+    let database = Database::new(sink).render()?;
+    let dated = |html| Dated {
+        age: known.sink_stale(),
+        html,
+    };
     Ok(vec![
         Region::new(Page::Overview, "rate-now", &overview::RateNow::new(sink))?,
         Region::new(Page::Overview, "rate-chart", &overview::RateChart::new(sink))?,
         Region::new(Page::Overview, "rate-table", &overview::RateTable::new(sink))?,
-        Region::new(None, "ledger", &overview::LedgerLine::new(sink))?,
+        Region::new(None, "ledger", &dated(ledger))?,
         Region::new(Page::Overview, "sources", &overview::Sources::new(sink))?,
         Region::new(Page::Overview, "nodes", &overview::Nodes::new(sink))?,
         Region::new(Page::Overview, "usage", &overview::Usage::new(sink))?,
-        Region::new(Page::Overview, "database", &Database::new(sink))?,
+        Region::new(Page::Overview, "database", &dated(database))?,
     ])
 }
 
@@ -111,6 +118,19 @@ fn of_pipeline(known: &Known) -> askama::Result<Vec<Region>> {
         Region::new(Page::Pipeline, "samples", &pipeline::Samples::new(known))?,
         Region::new(Page::Pipeline, "storage", &pipeline::Storage::new(known))?,
     ])
+}
+
+/// The sink's numbers, greyed and with their age if they are old.
+#[derive(Template)]
+#[template(
+    source = r#"{% if let Some(age) = age %}<div class="old"><p class="hint">As of {{ age }} ago: the sink has not answered since.</p>
+{{ html|safe }}</div>{% else %}{{ html|safe }}{% endif %}"#,
+    ext = "html"
+)]
+struct Dated {
+    age: Option<String>,
+    /// Rendered, and so escaped.
+    html: String,
 }
 
 /// Stands where numbers will be once the sink has answered.

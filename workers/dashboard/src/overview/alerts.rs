@@ -5,18 +5,25 @@ use schemas::live::Alert;
 
 use crate::{
     format::{Amount, age, clock, count},
-    picture::Known,
+    picture::{Known, worst_first},
     queries::QueryError,
 };
 
+/// Shows all of them.
+pub(crate) const ALERTS_QUERY: &str = "aiai query 'SELECT * FROM alert ORDER BY last_ts DESC'";
 /// Alerts shown at most.
 const ALERTS_MAX: usize = 10;
 
-/// The newest alerts of the last day.
+/// Alerts of this time are shown.
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// The worst alerts of the last day.
 #[derive(Template)]
 #[template(path = "overview/alerts.html")]
 pub(crate) struct Alerts {
     rows: Vec<Row>,
+    /// How many more there are at least: the feed tells a bounded number.
+    omitted: usize,
     /// Whether the sink's list is known, so that an empty one means something.
     known: bool,
     problem: Option<QueryError>,
@@ -33,20 +40,38 @@ struct Row {
     time: String,
 }
 
+/// The alerts that are known: stored ones, and those raised since. The worst first, then the newest.
+pub(super) fn all(known: &Known) -> Vec<&Alert> {
+    let stored = known
+        .overview
+        .iter()
+        .flat_map(|overview| overview.alerts.value.iter().flatten());
+    let is_stored = |raised: &Alert| {
+        let same = |other: &Alert| other.rule == raised.rule && other.key == raised.key;
+        stored
+            .clone()
+            .any(|other| same(other) && other.last_ms >= raised.last_ms)
+    };
+    let since = known.now_ms().saturating_sub(DAY_MS);
+    let raised = known.raised.iter().filter(|alert| !is_stored(alert));
+    let mut alerts: Vec<&Alert> = raised
+        .chain(stored.clone())
+        .filter(|alert| alert.last_ms >= since)
+        .collect();
+    alerts.sort_by_key(|alert| worst_first(alert));
+    alerts
+}
+
 impl Alerts {
-    /// The sink's list; before it, what was raised since.
+    /// From what the feed said.
     pub(crate) fn new(known: &Known) -> Self {
+        let alerts = all(known);
         let answer = known.overview.as_ref().map(|overview| &overview.alerts);
-        let stored = answer.and_then(|answer| answer.value.as_ref());
-        let listed = |alert: &&Alert| {
-            let mut stored = stored.into_iter().flatten();
-            !stored.any(|other| other.rule == alert.rule && other.key == alert.key)
-        };
-        let raised = known.raised.iter().filter(listed);
-        let rows = raised.chain(stored.into_iter().flatten()).take(ALERTS_MAX);
+        let rows = alerts.iter().take(ALERTS_MAX);
         Self {
             rows: rows.map(|alert| Row::new(alert, known.now_ms())).collect(),
-            known: stored.is_some(),
+            omitted: alerts.len().saturating_sub(ALERTS_MAX),
+            known: known.knows_alerts(),
             problem: answer
                 .and_then(|answer| answer.problem.as_ref())
                 .map(QueryError::of_sink),

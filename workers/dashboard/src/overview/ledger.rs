@@ -3,7 +3,10 @@
 use askama::Template;
 use schemas::overview::Overview;
 
-use crate::format::{age, clock, grouped};
+use crate::{
+    format::{age, clock, grouped},
+    picture::Known,
+};
 
 /// Where every published message is.
 #[derive(Template)]
@@ -23,8 +26,9 @@ struct Newest {
 }
 
 impl LedgerLine {
-    /// From the sink's answer.
-    pub(crate) fn new(overview: &Overview) -> Self {
+    /// From the sink's answer, which may be old.
+    pub(crate) fn new(overview: &Overview, known: &Known) -> Self {
+        let answer_age_ms = known.sink_age_ms().unwrap_or(0).cast_signed();
         let ledger = &overview.ledger;
         let mut parts = vec![
             ("stored", grouped(ledger.stored), ""),
@@ -44,7 +48,10 @@ impl LedgerLine {
             duplicates: ledger.duplicates,
             epoch: ledger.epoch.clone(),
             newest: overview.newest_event_ms.map(|newest_ms| Newest {
-                age: age(overview.at_ms.saturating_sub(newest_ms)),
+                age: age(overview
+                    .at_ms
+                    .saturating_sub(newest_ms)
+                    .saturating_add(answer_age_ms)),
                 time: clock(newest_ms, overview.at_ms),
             }),
         }

@@ -10,9 +10,10 @@ mod sparkline;
 mod status;
 mod traffic;
 mod trouble;
+mod unknown;
 mod usage;
 
-pub(crate) use alerts::Alerts;
+pub(crate) use alerts::{ALERTS_QUERY, Alerts};
 pub(crate) use chart::{HEIGHT, SLOT, Shape, round_up, stack};
 pub(crate) use ledger::LedgerLine;
 pub(crate) use nodes::Nodes;

@@ -5,7 +5,7 @@
 use askama::Template;
 use schemas::overview::{Ledger, Overview};
 
-use super::trouble;
+use super::{trouble, unknown};
 use crate::{
     format::{grouped, minute},
     picture::Known,
@@ -18,12 +18,15 @@ const QUIET_MS: i64 = 60_000;
 const BEHIND_MS: i64 = 15_000;
 
 /// How bad it is, in rising order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     /// Everything published is accounted for.
+    #[default]
     Ok,
     /// Nothing has been published yet.
     Waiting,
+    /// Not everything is known yet.
+    Asking,
     /// Somebody should look when they have a moment.
     Attention,
     /// The promise is broken or cannot be checked.
@@ -34,7 +37,7 @@ impl Level {
     pub(crate) fn class(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::Waiting => "waiting",
+            Self::Waiting | Self::Asking => "waiting",
             Self::Attention => "attention",
             Self::Wrong => "wrong",
         }
@@ -42,7 +45,7 @@ impl Level {
 }
 
 /// One thing that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reason {
     pub(crate) level: Level,
     pub(crate) problem: String,
@@ -83,7 +86,8 @@ pub(crate) fn judge(known: &Known) -> Status {
                 reasons.extend(accounting(&overview.ledger));
                 reasons.extend(flow(overview));
             }
-            reasons.extend(trouble::alerts(overview, known));
+            reasons.extend(trouble::alerts(known));
+            reasons.extend(unknown::reasons(overview, known));
         }
         None if reasons.is_empty() => reasons.push(Reason {
             level: Level::Attention,
@@ -106,6 +110,7 @@ pub(crate) fn judge(known: &Known) -> Status {
         headline: match level {
             Level::Ok => "All is well",
             Level::Waiting => "Ready, waiting for the first event",
+            Level::Asking => "Still asking",
             Level::Attention => "Worth a look",
             Level::Wrong => "Something is wrong",
         },
@@ -213,6 +218,7 @@ mod tests {
     fn seen(overview: Overview) -> Known {
         let mut seen = live::Overview::default();
         seen.sink.value = Some(overview);
+        seen.alerts.value = Some(vec![]);
         Known {
             overview: Some(Arc::new(seen)),
             ..Known::default()

@@ -160,12 +160,55 @@ fn alerts_are_those_stored_and_those_raised_since() {
     let mut told = live::Overview::clone(known.overview.as_ref().unwrap());
     told.alerts.value = Some(vec![alert("stored")]);
     known.overview = Some(Arc::new(told));
-    known.raised = [alert("raised"), alert("stored")].into();
+    known.raised = vec![alert("raised"), alert("stored")];
     let regions = Regions::render(&known).unwrap();
     let html = regions.html("alerts");
     assert_eq!(html.matches("<th scope=\"row\">").count(), 2, "{html}");
     assert!(!html.contains("<script"));
     assert!(regions.html("status").contains("critical alert of rule raised"));
+}
+
+#[test]
+fn the_worst_alerts_are_shown_first_and_the_others_counted() {
+    let alert = |rule: String, severity: &str, ago_ms| Alert {
+        rule,
+        severity: severity.into(),
+        last_ms: NOON_MS - ago_ms,
+        ..Alert::default()
+    };
+    let mut stored: Vec<_> = (0..39)
+        .map(|n| alert(format!("mild{n}"), "info", n * 1000))
+        .collect();
+    stored.push(alert("late".into(), "warning", 60_000));
+    stored.push(alert("bad".into(), "critical", 600_000));
+    stored.push(alert("of yesterday".into(), "critical", 86_500_000));
+    let mut known = known(&healthy());
+    let mut told = live::Overview::clone(known.overview.as_ref().unwrap());
+    told.alerts.value = Some(stored);
+    known.overview = Some(Arc::new(told));
+    let regions = Regions::render(&known).unwrap();
+    let html = regions.html("alerts");
+    let at = |rule: &str| html.find(&format!(">{rule}</th>")).unwrap();
+    assert!(at("bad") < at("late") && at("late") < at("mild0") && at("mild0") < at("mild1"));
+    assert!(!html.contains("of yesterday"));
+    assert!(html.contains("and at least 31 more") && html.contains("FROM alert ORDER BY"));
+    assert!(regions.html("status").contains("critical alert of rule bad"));
+}
+
+#[test]
+fn alerts_not_yet_known_are_neither_none_nor_well() {
+    let mut known = known(&healthy());
+    let mut told = live::Overview::clone(known.overview.as_ref().unwrap());
+    told.alerts.value = None;
+    known.overview = Some(Arc::new(told));
+    let regions = Regions::render(&known).unwrap();
+    assert!(regions.html("alerts").contains("still being asked"));
+    assert!(
+        regions
+            .html("status")
+            .contains("alerts are still being asked for")
+    );
+    assert!(regions.html("health").contains("Still asking"));
 }
 
 #[test]

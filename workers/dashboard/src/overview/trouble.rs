@@ -1,9 +1,11 @@
 //! What hinders workers and streams, and what rules found, as reasons of the verdict. The words hold still.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use schemas::live::{Alert, Overview, Pipeline, Stream};
+use schemas::live::{Alert, Pipeline, Stream};
 
+use super::alerts::{self, ALERTS_QUERY};
 use super::status::{Level, Reason};
 use crate::picture::Known;
 
@@ -38,7 +40,24 @@ pub(crate) fn workers(pipeline: &Pipeline) -> Vec<Reason> {
             command: String::new(),
         })
     });
-    hindered.take(REASONS_MAX).collect()
+    cut(hindered.collect(), |more| Reason {
+        problem: format!("and {more} more workers are hindered"),
+        fix: "see the page Pipeline",
+        ..Reason::default()
+    })
+}
+
+/// The worst reasons of one sort; if some are left out, how many, with a level of their own.
+fn cut(mut reasons: Vec<Reason>, more: impl FnOnce(usize) -> Reason) -> Vec<Reason> {
+    reasons.sort_by_key(|reason| Reverse(reason.level));
+    let left_out = reasons.split_off(reasons.len().min(REASONS_MAX));
+    if let Some(worst) = left_out.first() {
+        reasons.push(Reason {
+            level: worst.level,
+            ..more(left_out.len())
+        });
+    }
+    reasons
 }
 
 /// Readers that are behind, and streams that will soon refuse messages.
@@ -81,7 +100,12 @@ pub(crate) fn streams(pipeline: &Pipeline) -> Vec<Reason> {
         fix: "see on the page Pipeline which of its readers is behind, or raise its size in [streams]",
         command: String::new(),
     });
-    late.take(REASONS_MAX).chain(full).collect()
+    let late = cut(late.collect(), |more| Reason {
+        problem: format!("and {more} more workers are behind or do not run"),
+        fix: "see the page Pipeline",
+        ..Reason::default()
+    });
+    late.into_iter().chain(full).collect()
 }
 
 /// The part of its size that a stream fills, 0 to 1.
@@ -93,14 +117,14 @@ pub(crate) fn share(stream: &Stream) -> f64 {
 }
 
 /// Rules that found something just now.
-pub(crate) fn alerts(overview: &Overview, known: &Known) -> Vec<Reason> {
-    let stored = overview.alerts.value.iter().flatten();
+pub(crate) fn alerts(known: &Known) -> Vec<Reason> {
     let since = known.now_ms().saturating_sub(RECENT_MS);
+    let told = alerts::all(known).into_iter();
+    let judged = told.filter(|alert| alert.last_ms >= since && alert.severity != "info");
     let mut rules: BTreeMap<&str, &Alert> = BTreeMap::new();
-    for alert in stored.chain(&known.raised).filter(|alert| alert.last_ms >= since) {
-        if alert.severity != "info" {
-            rules.insert(&alert.rule, alert);
-        }
+    for alert in judged {
+        // The worst of a rule comes first.
+        rules.entry(&alert.rule).or_insert(alert);
     }
     let reasons = rules.into_values().map(|alert| Reason {
         level: if alert.severity == "critical" {
@@ -118,12 +142,19 @@ pub(crate) fn alerts(overview: &Overview, known: &Known) -> Vec<Reason> {
             alert.rule.replace('\'', "''")
         ),
     });
-    reasons.take(REASONS_MAX).collect()
+    cut(reasons.collect(), |more| Reason {
+        problem: format!("and alerts of {more} more rules in the last 15 minutes"),
+        fix: "see all of them:",
+        command: ALERTS_QUERY.to_owned(),
+        ..Reason::default()
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use schemas::live::{Durable, Worker};
+    use std::sync::Arc;
+
+    use schemas::live::{Durable, Overview, Worker};
 
     use super::*;
 
@@ -166,31 +197,62 @@ mod tests {
         assert!(workers(&pipeline)[0].problem.contains("says: no models"));
     }
 
-    #[test]
-    fn recent_alerts_count_and_old_or_mild_ones_do_not() {
-        let alert = |severity: &str, last_ms| Alert {
-            rule: format!("r-{severity}-{last_ms}"),
+    const NOW: i64 = 10_000_000;
+
+    fn alert(rule: &str, severity: &str, last_ms: i64) -> Alert {
+        Alert {
+            rule: rule.into(),
             severity: severity.into(),
             last_ms,
             ..Alert::default()
-        };
-        let now = 10_000_000;
+        }
+    }
+
+    fn told(stored: Vec<Alert>) -> Known {
         let mut overview = Overview::default();
-        overview.alerts.value = Some(vec![
-            alert("warning", now),
-            alert("info", now),
-            alert("critical", now - RECENT_MS - 1),
-        ]);
-        let mut known = Known {
-            feed_ms: now,
+        overview.alerts.value = Some(stored);
+        Known {
+            overview: Some(Arc::new(overview)),
+            feed_ms: NOW,
             ..Known::default()
-        };
-        assert_eq!(alerts(&overview, &known).len(), 1);
-        known.raised.push_front(alert("critical", now));
-        let levels: Vec<_> = alerts(&overview, &known)
-            .iter()
-            .map(|reason| reason.level)
-            .collect();
+        }
+    }
+
+    #[test]
+    fn recent_alerts_count_and_old_or_mild_ones_do_not() {
+        let mut known = told(vec![
+            alert("a", "warning", NOW),
+            alert("b", "info", NOW),
+            alert("c", "critical", NOW - RECENT_MS - 1),
+        ]);
+        assert_eq!(alerts(&known).len(), 1);
+        // Stored long ago, and raised again: that one counts.
+        known.raised.push(alert("c", "critical", NOW));
+        let levels: Vec<_> = alerts(&known).iter().map(|reason| reason.level).collect();
         assert_eq!(levels, [Level::Wrong, Level::Attention]);
+    }
+
+    #[test]
+    fn a_critical_alert_is_named_first_whatever_its_rule_is_called() {
+        let mut stored: Vec<_> = (0..6).map(|n| alert(&format!("a{n}"), "warning", NOW)).collect();
+        stored.push(alert("zebra", "warning", NOW));
+        stored.push(alert("zebra", "critical", NOW - 1000));
+        let reasons = alerts(&told(stored));
+        assert!(reasons[0].problem.contains("critical alert of rule zebra"));
+        assert_eq!(reasons[0].level, Level::Wrong);
+        assert_eq!(reasons.len(), REASONS_MAX + 1);
+        assert!(reasons[4].problem.contains("alerts of 3 more rules"));
+        assert_eq!(reasons[4].level, Level::Attention);
+    }
+
+    #[test]
+    fn many_hindered_workers_are_cut_and_counted() {
+        let copy = Worker {
+            trouble: Some("no models".into()),
+            ..Worker::default()
+        };
+        let reasons = workers(&pipeline(None, 0, vec![copy; 6]));
+        assert!(reasons[4].problem.contains("2 more workers"));
+        assert_eq!(reasons.len(), 5);
     }
 }

@@ -1,13 +1,16 @@
 //! How large everything is: database, streams, archive.
 
 use askama::Template;
-use schemas::live::ArchiveState;
+use schemas::live::{Answer, ArchiveState};
 
 use crate::{
-    format::{Amount, bytes, count},
+    format::{Amount, age, bytes, count},
     picture::Known,
     queries::QueryError,
 };
+
+/// The feed asks every 10 s and waits 4 s for the answer.
+const ARCHIVE_STALE_AFTER_MS: i64 = 20_000;
 
 /// Sizes, each where it is known.
 #[derive(Template)]
@@ -17,7 +20,12 @@ pub(crate) struct Storage {
     server_version: String,
     streams: Option<Amount>,
     database: Option<(String, Amount, Amount)>,
+    /// How old the sink's numbers are, if they are old.
+    database_age: Option<String>,
+    /// None: nobody has answered yet.
     archive: Option<Vec<State>>,
+    /// How old the answer about the archive is, if it is old.
+    archive_age: Option<String>,
     archive_problem: Option<QueryError>,
 }
 
@@ -54,6 +62,8 @@ impl Storage {
                 let (file, log) = (bytes(database.bytes as f64), bytes(database.wal_bytes as f64));
                 (database.path.clone(), file, log)
             }),
+            database_age: known.sink_stale(),
+            archive_age: archive.and_then(|archive| archive_age(archive, known)),
             archive: archive
                 .and_then(|archive| archive.value.as_ref())
                 .map(|states| states.iter().map(State::new).collect()),
@@ -62,6 +72,12 @@ impl Storage {
                 .map(QueryError::of_sink),
         }
     }
+}
+
+fn archive_age(archive: &Answer<Vec<ArchiveState>>, known: &Known) -> Option<String> {
+    let age_ms = known.now_ms().saturating_sub(archive.answered_ms?);
+    let old = archive.problem.is_some() || age_ms > ARCHIVE_STALE_AFTER_MS;
+    old.then(|| age(age_ms))
 }
 
 impl State {

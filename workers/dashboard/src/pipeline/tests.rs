@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use schemas::live::{ArchiveState, DeadLetter, Durable, Pipeline, Problem, Sample, Stream, Worker};
+use schemas::live::{self, ArchiveState, DeadLetter, Durable, Pipeline, Problem, Sample, Stream, Worker};
+use schemas::overview::{DatabaseInfo, Ledger, Overview};
 
 use crate::{picture::Known, regions::Regions};
 
@@ -118,6 +119,69 @@ fn archive_figures_are_shown_where_they_can_be_had() {
     );
     told.archive.value = Some(vec![]);
     assert!(regions(told).html("storage").contains("no file yet"));
+}
+
+/// What is known when the sink answered so long ago, and has not since.
+fn sink_silent_for(age_ms: i64) -> Regions {
+    let mut told = live::Overview::default();
+    told.sink.answered_ms = Some(NOW_MS - age_ms);
+    told.sink.value = Some(Overview {
+        at_ms: NOW_MS - age_ms,
+        newest_event_ms: Some(NOW_MS - age_ms - 4_000),
+        ledger: Ledger {
+            published: 3,
+            stored: 3,
+            ..Ledger::default()
+        },
+        database: DatabaseInfo {
+            path: "data/aiai.duckdb".into(),
+            ..DatabaseInfo::default()
+        },
+        ..Overview::default()
+    });
+    let mut pipeline = pipeline();
+    pipeline.archive.answered_ms = Some(NOW_MS - age_ms);
+    pipeline.archive.value = Some(vec![]);
+    if age_ms > 5_000 {
+        told.sink.problem = Some(Problem::Unreachable);
+        pipeline.archive.problem = Some(Problem::Unreachable);
+    }
+    Regions::render(&Known {
+        overview: Some(Arc::new(told)),
+        pipeline: Some(Arc::new(pipeline)),
+        feed_ms: NOW_MS,
+        ..Known::default()
+    })
+    .unwrap()
+}
+
+#[test]
+fn what_a_silent_sink_said_last_is_not_shown_as_live() {
+    let regions = sink_silent_for(1_000);
+    for id in ["ledger", "storage", "database"] {
+        assert!(!regions.html(id).contains("old\""), "{}", regions.html(id));
+    }
+    assert!(regions.html("ledger").contains("5\u{202f}s old"));
+
+    let regions = sink_silent_for(59_000);
+    for (id, words) in [
+        ("ledger", "class=\"old\"><p class=\"hint\">As of 59\u{202f}s ago"),
+        ("ledger", "<strong>1\u{202f}min old"),
+        (
+            "database",
+            "class=\"old\"><p class=\"hint\">As of 59\u{202f}s ago",
+        ),
+        ("storage", "<div class=\"old\"><dt>Database"),
+        ("storage", "no file yet, 59\u{202f}s ago"),
+        ("storage", "no sink answers"),
+    ] {
+        assert!(regions.html(id).contains(words), "{}", regions.html(id));
+    }
+    assert_eq!(regions.html("storage").matches("Archive").count(), 1);
+    assert!(
+        !regions.html("streams").contains("class=\"old"),
+        "the streams are live"
+    );
 }
 
 #[test]
