@@ -315,6 +315,14 @@ mod tests {
 
     #[test]
     fn what_the_database_says() {
+        fn alert(severity: &str) -> AlertLine {
+            AlertLine {
+                severity: severity.into(),
+                rule: "too_dear".into(),
+                count: 2,
+                last: "12:00".into(),
+            }
+        }
         fn ledger(facts: &mut Facts, missing: u64, dead: u64) {
             let ledger = Ledger {
                 published: missing + dead,
@@ -350,16 +358,14 @@ mod tests {
                 "3 unknown_field",
             ),
             (
-                |facts| {
-                    facts.alerts = vec![AlertLine {
-                        severity: "critical".into(),
-                        rule: "too_dear".into(),
-                        count: 2,
-                        last: "12:00".into(),
-                    }];
-                },
+                |facts| facts.alerts = vec![alert("warning")],
                 Level::Note,
-                "critical: too_dear",
+                "warning alert of rule too_dear (2 times",
+            ),
+            (
+                |facts| facts.alerts = vec![alert("critical")],
+                Level::Wrong,
+                "critical alert of rule too_dear (2 times",
             ),
         ]);
     }
