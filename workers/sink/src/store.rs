@@ -127,7 +127,10 @@ impl Store {
     /// Notes that these messages were removed from their stream. Counts as [`Store::begin_at`] does.
     pub fn give_up(&mut self, source: Source, stream_epoch: &str, sequences: RangeInclusive<u64>) {
         if source == Source::Events {
-            self.note(Source::Refused, stream_epoch, sequences.clone());
+            // As for a refused message: its rows are not here, so what was made of it must not be either.
+            for derived in [Source::Merged, Source::Refused] {
+                self.note(derived, stream_epoch, sequences.clone());
+            }
         }
         self.note(source, stream_epoch, sequences);
     }

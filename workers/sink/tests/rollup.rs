@@ -268,6 +268,24 @@ fn events_that_cannot_be_stored_are_in_no_aggregate_and_a_bad_partial_is_refused
 }
 
 #[test]
+fn what_was_taken_out_of_events_before_it_was_stored_is_in_no_aggregate() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let (kept, taken, later) = (metrics(1, [1]), metrics(2, [2]), metrics(3, [3]));
+    let waiting = partial(2, &taken);
+    let outcome = commit(&mut store, &[&kept, &later, &partial(1, &kept), &waiting]);
+    assert_eq!(outcome.deferred, [3]);
+    assert_eq!(store.hole(Source::Events, EVENTS_EPOCH), Some(2));
+    store.give_up(Source::Events, EVENTS_EPOCH, 2..=2);
+    assert_eq!(store.checkpoint(Source::Events, EVENTS_EPOCH), 3);
+    let outcome = commit(&mut store, &[&waiting, &partial(3, &later)]);
+    assert_eq!(outcome.deferred, Vec::<usize>::new());
+    let sql =
+        "SELECT (SELECT count(*) FROM metric)::BIGINT AS rows, sum(count)::BIGINT AS counted FROM rollup_1h";
+    assert_eq!(rows(&store, sql), [json!({"rows": 4, "counted": 4})]);
+}
+
+#[test]
 fn past_the_limit_series_are_added_up_as_other_after_a_restart_too() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings {
