@@ -1,13 +1,12 @@
 //! A month of cost by model and hour, as `aiai metrics` asks for it, from a database filled for the purpose.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use bus::testing::TestServer;
 
-use crate::{report::median, start};
+use crate::report::median;
+use crate::world::{Process, Programs, World};
 
 const TIMES: usize = 9;
 /// For the sink to open the database.
@@ -16,19 +15,18 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const ROWS: usize = 720 * 20;
 
 /// Milliseconds, the median of some.
-pub async fn measure(binary: &Path, month: &Path) -> anyhow::Result<f64> {
-    let data = tempfile::tempdir()?;
-    let filled = Command::new(month)
-        .arg(data.path().join("aiai.duckdb"))
+pub async fn measure(programs: &Programs) -> anyhow::Result<f64> {
+    let world = World::new().await?;
+    let (data, url) = (world.data.path(), world.server.url());
+    let filled = Command::new(&programs.month)
+        .arg(data.join("aiai.duckdb"))
         .status()?;
-    ensure!(filled.success(), "{} failed", month.display());
-    let server = TestServer::start().await?;
-    crate::connect(&server).await?;
-    let _sink = start(binary, data.path(), &["run", "sink", "--nats-url", server.url()])?;
+    ensure!(filled.success(), "{} failed", programs.month.display());
+    let _sink = Process::start(&programs.aiai, data, &["run", "sink", "--nats-url", url])?;
     let ask = || {
-        let mut command = Command::new(binary);
+        let mut command = Command::new(&programs.aiai);
         command
-            .current_dir(data.path())
+            .current_dir(data)
             .args(["metrics", "usage.cost_usd", "--agg", "sum", "--by", "model"])
             .args([
                 "--interval",
@@ -38,7 +36,7 @@ pub async fn measure(binary: &Path, month: &Path) -> anyhow::Result<f64> {
                 "-o",
                 "ndjson",
                 "--nats-url",
-                server.url(),
+                url,
             ]);
         let started = Instant::now();
         let output = command.output()?;
