@@ -57,8 +57,9 @@ pub async fn run<J: Job>(job: J, concurrency: usize, context: Context) -> anyhow
     // What is fetched and not begun would look like being worked on.
     input.pull_messages = input.pull_messages.min(concurrency.max(1));
     tokio::spawn(unreadable::watch(context.clone(), input, J::NAME));
-    while let Some(mut source) = source::persist(&context, || source::open(&context, input)).await {
+    while let Some(source) = source::persist(&context, || source::open(&context, input)).await {
         let epoch: Arc<str> = source.state.epoch.as_str().into();
+        let mut messages = std::pin::pin!(source.pull.stream());
         let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
         loop {
             let room = running.len() < concurrency.max(1);
@@ -66,7 +67,7 @@ pub async fn run<J: Job>(job: J, concurrency: usize, context: Context) -> anyhow
                 biased;
                 () = context.shutdown().cancelled() => break,
                 Some(done) = running.join_next(), if !running.is_empty() => done??,
-                message = source.messages.next(), if room => match message {
+                message = messages.next(), if room => match message {
                     Some(Ok(message)) => {
                         context.count(|counters| &counters.received, 1);
                         if let Some(delivery) = Delivery::new(message) {

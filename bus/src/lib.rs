@@ -27,6 +27,7 @@ pub mod monitor;
 mod outbox;
 mod plan;
 mod publish;
+mod pull;
 mod range;
 mod retry;
 pub mod server;

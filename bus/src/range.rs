@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use crate::context::Context;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Place};
 use crate::error::{Error, Result};
 
 /// Messages and bytes asked for at once.
@@ -147,14 +147,14 @@ impl Range {
     }
 
     fn check(&mut self, message: async_nats::jetstream::Message) -> Result<Option<Delivery>> {
-        let info = message.info().map(|info| (info.consumer_sequence, info.pending));
-        let (number, pending) = info.unwrap_or_default();
+        let place = message.reply.as_ref().and_then(|reply| Place::read(reply));
+        let (number, pending) = place.map_or((0, 0), |place| (place.delivery, place.pending));
         self.delivered += 1;
         if number != self.delivered {
             let problem = format!("message {} was lost on the way", self.delivered);
             return Err(Error::jetstream(self.what.clone(), problem));
         }
-        let delivery = Delivery::new(message).filter(|delivery| delivery.sequence() <= self.last);
+        let delivery = Delivery::new(message.message).filter(|delivery| delivery.sequence() <= self.last);
         let is_last = delivery
             .as_ref()
             .is_none_or(|delivery| delivery.sequence() == self.last);

@@ -6,6 +6,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
 
 use crate::context::{Context, StreamState};
 use crate::error::{Error, Result, chain};
+use crate::pull::Pull;
 use crate::retry::Policy;
 
 /// What a worker reads.
@@ -36,29 +37,15 @@ impl Input {
 
 /// An open durable.
 pub(crate) struct Source {
-    pub(crate) messages: pull::Stream,
+    pub(crate) pull: Pull,
     pub(crate) state: StreamState,
 }
 
 /// Opens a durable.
 pub(crate) async fn open(context: &Context, input: Input) -> Result<Source> {
     let state = context.stream_state(input.stream).await?;
-    let what = || format!("opening durable {}/{}", input.stream, input.durable);
-    let consumer: PullConsumer = context
-        .jetstream()
-        .get_consumer_from_stream(input.durable, input.stream)
-        .await
-        .map_err(|error| Error::jetstream(what(), error))?;
-    let messages = consumer
-        .stream()
-        .max_messages_per_batch(input.pull_messages)
-        .max_bytes_per_batch(input.pull_bytes)
-        .expires(Duration::from_secs(30))
-        .heartbeat(Duration::from_secs(5))
-        .messages()
-        .await
-        .map_err(|error| Error::jetstream(what(), error))?;
-    Ok(Source { messages, state })
+    let pull = Pull::open(context, input).await?;
+    Ok(Source { pull, state })
 }
 
 /// For a durable with a single reader: moves it so that it delivers from `sequence` on.

@@ -9,8 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
-use async_nats::jetstream::consumer::pull::MessagesError;
-use futures_util::StreamExt;
+use futures_util::FutureExt;
 use schemas::{Reason, Rejection};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
@@ -21,6 +20,7 @@ use crate::dead;
 use crate::delivery::{ATTEMPTS_MAX, AckHandle, Delivery, Failure};
 use crate::flight::{Flight, settle};
 use crate::outbox::Outbox;
+use crate::pull::Lost;
 use crate::source::{self, Input, Source};
 use crate::topology::HEADROOM_BYTES;
 use crate::unreadable;
@@ -120,8 +120,8 @@ struct Runner<S> {
 
 impl<S: Stage> Runner<S> {
     /// Works until the input is lost (`Some`) or the process is to end (`None`).
-    async fn drive(&mut self, source: Source) -> anyhow::Result<Option<MessagesError>> {
-        let mut chunks = source.messages.ready_chunks(CHUNK_MESSAGES);
+    async fn drive(&mut self, source: Source) -> anyhow::Result<Option<Lost>> {
+        let mut pull = source.pull;
         let shutdown = self.context.shutdown().clone();
         let mut deadline = Instant::now();
         loop {
@@ -136,8 +136,11 @@ impl<S: Stage> Runner<S> {
                 () = shutdown.cancelled() => break,
                 Some(result) = self.flights.join_next(), if !self.flights.is_empty() => landed(result),
                 () = tokio::time::sleep_until(deadline), if waiting && room => {}
-                chunk = chunks.next(), if room => {
-                    let Some(chunk) = chunk else { return Ok(Some(ended())) };
+                chunk = pull.chunk(CHUNK_MESSAGES), if room => {
+                    let chunk = match chunk {
+                        Ok(chunk) => chunk,
+                        Err(lost) => return Ok(Some(lost)),
+                    };
                     if !waiting {
                         deadline = Instant::now() + self.linger;
                     }
@@ -148,7 +151,7 @@ impl<S: Stage> Runner<S> {
             }
         }
         // Finish what the client already holds: otherwise it waits for its redelivery.
-        while let Some(Some(chunk)) = futures_util::FutureExt::now_or_never(chunks.next()) {
+        while let Some(Ok(chunk)) = pull.chunk(CHUNK_MESSAGES).now_or_never() {
             if self.take(chunk).await?.is_some() {
                 break;
             }
@@ -157,18 +160,11 @@ impl<S: Stage> Runner<S> {
         Ok(None)
     }
 
-    /// Processes a chunk; an error of the stream ends it.
-    async fn take(
-        &mut self,
-        chunk: Vec<Result<async_nats::jetstream::Message, MessagesError>>,
-    ) -> anyhow::Result<Option<MessagesError>> {
+    /// Processes a chunk; a delivery that goes back ends it.
+    async fn take(&mut self, chunk: Vec<async_nats::Message>) -> anyhow::Result<Option<Lost>> {
         self.context.count(|counters| &counters.received, chunk.len());
         let mut backlog = 0;
         for message in chunk {
-            let message = match message {
-                Ok(message) => message,
-                Err(lost) => return Ok(Some(lost)),
-            };
             let Some(delivery) = Delivery::new(message) else {
                 tracing::warn!(
                     worker = S::NAME,
@@ -177,7 +173,7 @@ impl<S: Stage> Runner<S> {
                 continue;
             };
             if went_back(&delivery, &mut self.newest) {
-                return Ok(Some(ended()));
+                return Ok(Some(Lost::Anew));
             }
             backlog = delivery.backlog();
             self.process(&delivery).await?;
@@ -305,10 +301,6 @@ pub(crate) const fn went_back(delivery: &Delivery, newest: &mut u64) -> bool {
     let back = delivery.sequence() <= *newest;
     *newest = delivery.sequence();
     back
-}
-
-fn ended() -> MessagesError {
-    MessagesError::new(async_nats::jetstream::consumer::pull::MessagesErrorKind::Other)
 }
 
 pub(crate) fn exhausted(attempts: u64, reason: &str) -> Rejection {

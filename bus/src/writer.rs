@@ -8,7 +8,6 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
-use async_nats::jetstream::consumer::pull::MessagesError;
 use futures_util::StreamExt;
 use futures_util::stream::SelectAll;
 use schemas::Rejection;
@@ -22,6 +21,7 @@ use crate::delivery::{AckHandle, Delivery};
 use crate::error::chain;
 use crate::flight::{Flight, settle};
 use crate::hole::{self, Hole};
+use crate::pull::Lost;
 use crate::source::{self, Input};
 use crate::stage::went_back;
 use crate::unreadable;
@@ -110,9 +110,7 @@ impl Default for CommitConfig {
 /// Between two looks for holes. One that is there at two looks is looked at closely.
 const HOLES_INTERVAL: Duration = Duration::from_secs(5);
 
-type Inputs = SelectAll<
-    futures_util::stream::BoxStream<'static, (usize, Result<async_nats::jetstream::Message, MessagesError>)>,
->;
+type Inputs = SelectAll<futures_util::stream::BoxStream<'static, (usize, Result<async_nats::Message, Lost>)>>;
 
 /// Runs a writer until the process is to end.
 ///
@@ -166,7 +164,7 @@ async fn open_all<W: Writer>(
         })
         .await?;
         epochs.push(std::sync::Arc::from(source.state.epoch.as_str()));
-        inputs.push(source.messages.map(move |message| (at, message)).boxed());
+        inputs.push(source.pull.stream().map(move |message| (at, message)).boxed());
     }
     Some((inputs, epochs))
 }
@@ -266,12 +264,7 @@ impl<W: Writer> Runner<W> {
     }
 
     /// Takes a message; `false` when its input must be opened again.
-    fn receive(
-        &mut self,
-        collecting: &mut Collecting,
-        input: usize,
-        message: async_nats::jetstream::Message,
-    ) -> bool {
+    fn receive(&mut self, collecting: &mut Collecting, input: usize, message: async_nats::Message) -> bool {
         self.context.count(|counters| &counters.received, 1);
         if let Some(delivery) = Delivery::new(message) {
             if went_back(&delivery, &mut self.newest[input]) {

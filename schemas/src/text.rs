@@ -14,11 +14,6 @@ use serde::{Deserialize, Serialize, Serializer};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Text<'a>(pub Cow<'a, str>);
 
-impl Text<'_> {
-    /// No text at all.
-    pub(crate) const EMPTY: Self = Text(Cow::Borrowed(""));
-}
-
 impl Deref for Text<'_> {
     type Target = str;
 

@@ -25,7 +25,11 @@ pub async fn measure(programs: &Programs) -> anyhow::Result<Vec<f64>> {
     let mut times = Vec::new();
     for _ in 0..KILLS {
         tokio::time::sleep(BEFORE).await;
-        let last = world.context.stream_state(bus::topology::INGEST).await?.last_sequence;
+        let last = world
+            .context
+            .stream_state(bus::topology::INGEST)
+            .await?
+            .last_sequence;
         process.0.kill()?;
         let killed = Instant::now();
         process.0.wait()?;

@@ -34,7 +34,11 @@ pub async fn measure(programs: &Programs, per_second: f64) -> anyhow::Result<Lat
     let last = sent.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
     let stopped = Instant::now();
     while looks.visible < last {
-        ensure!(stopped.elapsed() < TIMEOUT, "{} of {last} queryable", looks.visible);
+        ensure!(
+            stopped.elapsed() < TIMEOUT,
+            "{} of {last} queryable",
+            looks.visible
+        );
         looks.look(&world).await?;
     }
     let mut times: Vec<f64> = sent

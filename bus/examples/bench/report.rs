@@ -63,7 +63,6 @@ pub struct Figures {
 enum Target {
     AtLeast(f64),
     AtMost(f64),
-    None,
 }
 
 /// A line of the table.
@@ -72,54 +71,94 @@ struct Line {
     value: f64,
     decimals: usize,
     unit: &'static str,
-    target: Target,
+    target: Option<Target>,
 }
 
-impl Figures {
-    fn lines(&self) -> Vec<Line> {
-        let line = |what: &str, value, decimals, unit, target| Line {
-            what: what.to_owned(),
+impl Line {
+    fn new(what: impl Into<String>, value: f64, decimals: usize, unit: &'static str) -> Self {
+        Self {
+            what: what.into(),
             value,
             decimals,
             unit,
-            target,
-        };
+            target: None,
+        }
+    }
+
+    fn rate(what: &str, value: f64) -> Self {
+        Self::new(what, value, 0, "events/s")
+    }
+
+    fn ratio(what: &str, value: f64, least: f64) -> Self {
+        Self {
+            target: Some(Target::AtLeast(least)),
+            ..Self::new(what, value, 2, "×")
+        }
+    }
+
+    fn at_most(self, most: f64) -> Self {
+        Self {
+            target: Some(Target::AtMost(most)),
+            ..self
+        }
+    }
+}
+
+impl Figures {
+    fn throughput(&self) -> Vec<Line> {
         let (relay, pipeline) = (median(&self.relay), median(&self.pipeline));
         let (all, batched) = (median(&self.all_workers), median(&self.batched));
-        let (ratio, drained) = ("×", &self.drained);
-        let rate = "events/s";
-        let mut lines = vec![
-            line("bare relay", relay, 0, "messages/s", Target::None),
-            line("ingest and sink", pipeline, 0, rate, Target::None),
-            line("… of the relay", pipeline / relay, 2, ratio, Target::AtLeast(0.8)),
-            line("… processor time of aiai", self.cost.microseconds_an_event, 1, "µs/event", Target::None),
-            line("all workers", all, 0, rate, Target::None),
-            line("… of the relay", all / relay, 2, ratio, Target::AtLeast(0.65)),
-            line("… of ingest and sink", all / pipeline, 2, ratio, Target::AtLeast(0.8)),
-            line("one thread, no NATS", self.limit, 0, rate, Target::None),
-            line("messages of many events", batched, 0, rate, Target::None),
-            line("… of one thread", batched / self.limit, 2, ratio, Target::AtLeast(0.5)),
-            line("memory under load", self.memory_megabytes, 0, "MB", Target::AtMost(400.0)),
-        ];
-        for latency in &self.latencies {
-            let at = |quantile: &str| format!("queryable, {quantile}, {:.0} events/s", latency.per_second);
-            lines.push(line(&at("p50"), latency.p50_milliseconds, 0, "ms", Target::AtMost(250.0)));
-            lines.push(line(&at("p99"), latency.p99_milliseconds, 0, "ms", Target::AtMost(1000.0)));
-        }
+        let cost = self.cost.microseconds_an_event;
+        vec![
+            Line::rate("bare relay", relay),
+            Line::rate("ingest and sink", pipeline),
+            Line::ratio("… of the relay", pipeline / relay, 0.8),
+            Line::new("… processor time of aiai", cost, 1, "µs/event"),
+            Line::rate("all workers", all),
+            Line::ratio("… of the relay", all / relay, 0.65),
+            Line::ratio("… of ingest and sink", all / pipeline, 0.8),
+            Line::rate("one thread, no NATS", self.limit),
+            Line::rate("messages of many events", batched),
+            Line::ratio("… of one thread", batched / self.limit, 0.5),
+            Line::new("memory under load", self.memory_megabytes, 0, "MB").at_most(400.0),
+        ]
+    }
+
+    fn delays(&self) -> Vec<Line> {
         let slowest = self.recovery.iter().copied().fold(0.0, f64::max);
-        lines.extend([
-            line("backlog stored", drained.per_second, 0, rate, Target::None),
-            line("… of live", drained.per_second / pipeline, 2, ratio, Target::AtLeast(1.5)),
-            line("… memory", drained.memory_megabytes, 0, "MB", Target::AtMost(400.0)),
-            line("recovery after kill -9, slowest", slowest, 1, "s", Target::AtMost(5.0)),
-            line("disk: INGEST", drained.ingest_megabytes_a_million, 0, "MB/million", Target::None),
-            line("disk: EVENTS", drained.events_megabytes_a_million, 0, "MB/million", Target::None),
-            line("disk: DuckDB", drained.database_megabytes_a_million, 0, "MB/million", Target::None),
-            line("chart of 30 days", self.chart_milliseconds, 0, "ms", Target::AtMost(150.0)),
-            line("idle processor", self.idle.cpu_percent, 2, "% of a core", Target::AtMost(2.0)),
-            line("idle memory", self.idle.memory_megabytes, 0, "MB", Target::AtMost(150.0)),
-        ]);
+        let of = |latency: &Latency, quantile: &str, milliseconds: f64, most: f64| {
+            let what = format!("queryable, {quantile}, {:.0} events/s", latency.per_second);
+            Line::new(what, milliseconds, 0, "ms").at_most(most)
+        };
+        let mut lines: Vec<Line> = Vec::new();
+        for latency in &self.latencies {
+            lines.push(of(latency, "p50", latency.p50_milliseconds, 250.0));
+            lines.push(of(latency, "p99", latency.p99_milliseconds, 1000.0));
+        }
+        lines.push(Line::new("recovery after kill -9, slowest", slowest, 1, "s").at_most(5.0));
         lines
+    }
+
+    fn backlog(&self) -> Vec<Line> {
+        let drained = &self.drained;
+        let disk = |what: &str, megabytes: f64| Line::new(what, megabytes, 0, "MB/million");
+        vec![
+            Line::rate("backlog stored", drained.per_second),
+            Line::ratio("… of live", drained.per_second / median(&self.pipeline), 1.5),
+            Line::new("… memory", drained.memory_megabytes, 0, "MB").at_most(400.0),
+            disk("disk: INGEST", drained.ingest_megabytes_a_million),
+            disk("disk: EVENTS", drained.events_megabytes_a_million),
+            disk("disk: DuckDB", drained.database_megabytes_a_million),
+        ]
+    }
+
+    fn rest(&self) -> Vec<Line> {
+        let idle = &self.idle;
+        vec![
+            Line::new("chart of 30 days", self.chart_milliseconds, 0, "ms").at_most(150.0),
+            Line::new("idle processor", idle.cpu_percent, 2, "% of a core").at_most(2.0),
+            Line::new("idle memory", idle.memory_megabytes, 0, "MB").at_most(150.0),
+        ]
     }
 
     /// As a table.
@@ -132,12 +171,13 @@ impl Figures {
             self.backlog
         );
         println!("{:<36} {:>10} {:<12} {:<10}", "", "measured", "", "target");
-        for line in self.lines() {
+        let lines = [self.throughput(), self.delays(), self.backlog(), self.rest()];
+        for line in lines.into_iter().flatten() {
             let value = format!("{:.*}", line.decimals, line.value);
             let target = match line.target {
-                Target::AtLeast(target) => judged("≥", target, line.value >= target),
-                Target::AtMost(target) => judged("≤", target, line.value <= target),
-                Target::None => String::new(),
+                Some(Target::AtLeast(target)) => judged("≥", target, line.value >= target),
+                Some(Target::AtMost(target)) => judged("≤", target, line.value <= target),
+                None => String::new(),
             };
             let text = format!("{:<36} {value:>10} {:<12} {target}", line.what, line.unit);
             println!("{}", text.trim_end());

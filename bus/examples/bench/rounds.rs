@@ -18,26 +18,22 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 const BATCHED_TIMES: u64 = 4;
 
 /// One of each.
-pub async fn round(
-    programs: &Programs,
-    messages: u64,
-    of: &str,
-    found: &mut Figures,
-) -> anyhow::Result<()> {
+pub async fn round(programs: &Programs, messages: u64, of: &str, found: &mut Figures) -> anyhow::Result<()> {
     let few = ["ingest", "sink"].map(str::to_owned);
-    eprintln!("{of}: bare relay, {messages} messages");
+    let said = |what: &str, rate: f64| eprintln!("{of}: {what}: {rate:.0} events/s");
     found.relay.push(Box::pin(relay(messages)).await?);
-    eprintln!("{of}: ingest and sink, {messages} messages");
+    said("bare relay", found.relay[found.relay.len() - 1]);
     let (rate, cost) = Box::pin(pipeline(programs, messages, 1, &few)).await?;
+    said("ingest and sink", rate);
     found.pipeline.push(rate);
     found.cost = cost;
-    eprintln!("{of}: all {} workers, {messages} messages", programs.workers.len());
     let (rate, cost) = Box::pin(pipeline(programs, messages, 1, &programs.workers)).await?;
+    said("all workers", rate);
     found.all_workers.push(rate);
     found.memory_megabytes = found.memory_megabytes.max(cost.memory_megabytes);
     let batches = (messages * BATCHED_TIMES / BATCH_EVENTS).max(1);
-    eprintln!("{of}: ingest and sink, {batches} messages of {BATCH_EVENTS} events");
     let (rate, cost) = Box::pin(pipeline(programs, batches, BATCH_EVENTS, &few)).await?;
+    said("messages of many events", rate);
     found.batched.push(rate);
     found.memory_megabytes = found.memory_megabytes.max(cost.memory_megabytes);
     Ok(())

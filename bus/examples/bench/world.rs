@@ -152,7 +152,11 @@ impl World {
         let started = Instant::now();
         while workers.iter().any(|name| name == "sink") && self.count().await.is_err() {
             ensure!(process.0.try_wait()?.is_none(), "aiai ended: {}", self.log());
-            ensure!(started.elapsed() < TIMEOUT, "the sink does not answer: {}", self.log());
+            ensure!(
+                started.elapsed() < TIMEOUT,
+                "the sink does not answer: {}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(process)

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use arrayvec::ArrayVec;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -145,15 +146,12 @@ impl<'de> Deserialize<'de> for GoodTags {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<GoodTags, A::Error> {
-                let mut keys = [const { Text::EMPTY }; limits::TAGS];
-                let mut count = 0;
+                let mut keys = ArrayVec::<Text<'de>, { limits::TAGS }>::new();
                 while let Some((key, value)) = map.next_entry::<Text<'de>, Text<'de>>()? {
                     let small = key.len() <= limits::TAG_KEY_BYTES && value.len() <= limits::TAG_VALUE_BYTES;
-                    if !small || count == keys.len() || keys[..count].contains(&key) {
+                    if !small || keys.contains(&key) || keys.try_push(key).is_err() {
                         return Err(de::Error::custom("outside the limits"));
                     }
-                    keys[count] = key;
-                    count += 1;
                 }
                 Ok(GoodTags)
             }

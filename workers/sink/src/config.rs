@@ -18,7 +18,7 @@ pub struct Config {
     pub memory_limit_megabytes: u64,
     /// Disk space queries may spill to.
     pub spill_limit_megabytes: u64,
-    /// Threads DuckDB may use.
+    /// Threads DuckDB may use; 0: half of the machine's, at least one.
     pub threads: u32,
     /// How rows are gathered into transactions.
     pub commit: CommitConfig,
@@ -39,7 +39,7 @@ impl Default for Config {
         Self {
             memory_limit_megabytes: 512,
             spill_limit_megabytes: 4096,
-            threads: 2,
+            threads: 0,
             commit: CommitConfig::default(),
             query: QueryConfig::default(),
             rollup: RollupConfig::default(),
@@ -51,11 +51,19 @@ impl Default for Config {
 }
 
 impl Config {
+    /// DuckDB's threads wait for each other by looking again and again: with as many as the machine has, they take
+    /// from ingest and nats-server a tenth of what the sink itself needs.
+    fn threads(&self) -> u32 {
+        let all = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let half = u32::try_from(all / 2).unwrap_or(u32::MAX).max(1);
+        if self.threads == 0 { half } else { self.threads }
+    }
+
     pub(crate) fn settings(&self, archive: &Path) -> Settings {
         Settings {
             memory_limit_mb: self.memory_limit_megabytes,
             spill_limit_mb: self.spill_limit_megabytes,
-            threads: self.threads,
+            threads: self.threads(),
             series_max: self.rollup.series_max,
             archive_folder: Some(archive.to_owned()),
             ..Settings::default()

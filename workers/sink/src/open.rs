@@ -31,7 +31,7 @@ impl Default for Settings {
         Settings {
             memory_limit_mb: 512,
             spill_limit_mb: 4096,
-            threads: 2,
+            threads: 1,
             series_max: 10_000,
             archive_folder: None,
             wal_autocheckpoint_mb: 256,
