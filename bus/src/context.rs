@@ -297,6 +297,7 @@ impl Context {
     /// # Errors
     /// When the server does not answer.
     pub async fn sequence_at(&self, state: &StreamState, stream: &str, microseconds: i64) -> Result<u64> {
+        use async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound;
         let what = || format!("reading times in {stream}");
         let handle = self
             .jetstream()
@@ -306,14 +307,14 @@ impl Context {
         let (mut low, mut high) = (state.first_sequence, state.last_sequence + 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let message = handle
-                .get_raw_message(middle)
-                .await
-                .map_err(|error| Error::jetstream(what(), error))?;
-            if message.time.unix_timestamp_nanos() / 1000 < i128::from(microseconds) {
-                low = middle + 1;
-            } else {
-                high = middle;
+            // Or the next one behind it, where messages were taken out.
+            match handle.get_first_raw_message_by_subject(">", middle).await {
+                Ok(message) if message.time.unix_timestamp_nanos() / 1000 < i128::from(microseconds) => {
+                    low = message.sequence + 1;
+                }
+                Ok(_) => high = middle,
+                Err(error) if error.kind() == NoMessageFound => high = middle,
+                Err(error) => return Err(Error::jetstream(what(), error)),
             }
         }
         Ok(low)
