@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::{self, Scope};
 use crate::connect::{self, NatsConfig};
 use crate::error::{Error, Result};
+use crate::gauge::{Dated, Gauge};
 use crate::plan::{self, Plan};
 use crate::topology::{EPOCH_KEY, StreamsConfig, Topology};
 
@@ -33,6 +34,7 @@ struct Inner {
     streams: StreamsConfig,
     counters: Counters,
     trouble: Mutex<BTreeMap<&'static str, String>>,
+    gauges: Mutex<Option<Dated>>,
     shutdown: CancellationToken,
 }
 
@@ -108,6 +110,7 @@ impl Context {
                 streams: streams.clone(),
                 counters: Counters::default(),
                 trouble: Mutex::default(),
+                gauges: Mutex::default(),
                 shutdown,
             }),
         })
@@ -168,6 +171,20 @@ impl Context {
         let troubles = self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let texts: Vec<&str> = troubles.values().map(String::as_str).collect();
         (!texts.is_empty()).then(|| texts.join("; "))
+    }
+
+    /// Figures of the worker's own for `/metrics`, in place of those before. They are left out once they are older
+    /// than `good_for`.
+    pub fn set_gauges(&self, gauges: Vec<Gauge>, good_for: Duration) {
+        let dated = Dated::new(gauges, good_for);
+        *self.inner.gauges.lock().unwrap_or_else(PoisonError::into_inner) = Some(dated);
+    }
+
+    /// The worker's own figures that are not old.
+    pub(crate) fn gauges(&self) -> Vec<Gauge> {
+        let dated = self.inner.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        let good = dated.as_ref().filter(|dated| dated.is_good());
+        good.map_or_else(Vec::new, |dated| dated.gauges.clone())
     }
 
     /// The largest message the server takes, headers included.

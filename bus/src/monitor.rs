@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::heartbeat;
+use crate::{gauge, heartbeat};
 
 /// The `[monitor]` section.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -89,9 +89,13 @@ async fn metrics(State(workers): State<Vec<Context>>) -> impl IntoResponse {
         .iter()
         .map(|worker| heartbeat::current(worker, 0))
         .collect();
+    let mut text = exposition(&beats);
+    for gauge in workers.iter().flat_map(Context::gauges) {
+        gauge::write(&mut text, &gauge);
+    }
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        exposition(&beats),
+        text,
     )
 }
 

@@ -33,13 +33,13 @@ const NO_MESSAGE: u64 = 10_037;
 
 /// A stored message as the API has it.
 #[derive(Debug, Deserialize)]
-struct Raw {
-    subject: String,
+pub(crate) struct Raw {
+    pub(crate) subject: String,
     #[serde(default)]
     hdrs: String,
     #[serde(default)]
     data: String,
-    time: String,
+    pub(crate) time: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,7 +107,7 @@ pub(crate) async fn is_gone(context: &Context, stream: &str, sequence: u64) -> R
     Ok(read(context, stream, sequence).await?.is_none())
 }
 
-async fn read(context: &Context, stream: &str, sequence: u64) -> Result<Option<Raw>> {
+pub(crate) async fn read(context: &Context, stream: &str, sequence: u64) -> Result<Option<Raw>> {
     let what = || format!("reading message {sequence} of {stream}");
     let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
     let body = Bytes::from(format!("{{\"seq\":{sequence}}}"));

@@ -26,6 +26,7 @@ mod usage;
 pub mod alert;
 pub mod archive;
 pub mod headers;
+pub mod ledger;
 pub mod limits;
 pub mod live;
 pub mod overview;

@@ -12,7 +12,7 @@ mod fit;
 
 use serde::{Deserialize, Serialize};
 
-use crate::overview;
+use crate::{ledger, overview};
 
 pub use fit::cut;
 
@@ -199,6 +199,8 @@ pub struct Pipeline {
     pub dead: Vec<DeadLetter>,
     /// Files of the archive, by state.
     pub archive: Answer<Vec<ArchiveState>>,
+    /// The ledger by epoch and kind; of what is missing and of earlier epochs only the first few.
+    pub ledger: Answer<ledger::Report>,
 }
 
 /// A stream's figures.

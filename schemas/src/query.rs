@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub const SUBJECT: &str = "query.sql";
 /// Where the first screen's figures are asked.
 pub const OVERVIEW_SUBJECT: &str = "query.overview";
+/// Where the ledger is asked: [`crate::ledger::Report`] as JSON.
+pub const LEDGER_SUBJECT: &str = "query.ledger";
 
 /// A request; a body that is not such an object is taken as the SQL itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

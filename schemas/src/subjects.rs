@@ -62,6 +62,23 @@ pub fn parse_ingest(subject: &str) -> Result<(&str, Kind), Rejection> {
         .ok_or_else(|| unknown_kind(name))
 }
 
+/// The kind that the subject of a message names, for counting: of one of INGEST as [`ingest_filters`] tell them apart,
+/// whether or not its tenant is accepted, or of one of EVENTS.
+pub fn kind_named(subject: &str) -> Option<Kind> {
+    let mut tokens = subject.split('.');
+    match (tokens.next(), tokens.next(), tokens.next(), tokens.next()) {
+        (Some(INGEST | EVENTS), Some(kind), None, None) | (Some(INGEST), Some(_), Some(kind), None) => {
+            Kind::parse(kind)
+        }
+        _ => None,
+    }
+}
+
+/// The filters that select the messages of one kind in INGEST.
+pub fn ingest_filters(kind: Kind) -> [String; 2] {
+    [format!("{INGEST}.{kind}"), format!("{INGEST}.*.{kind}")]
+}
+
 fn unknown_kind(name: &str) -> Rejection {
     let fix = match nearest(name, Kind::ALL.iter().map(|kind| kind.as_str())) {
         Some(kind) => format!("did you mean `{kind}`?"),
@@ -112,6 +129,23 @@ mod tests {
     fn subjects_of_agents_name_tenant_and_kind() {
         assert_eq!(parse_ingest("ingest.metric"), Ok(("default", Kind::Metric)));
         assert_eq!(parse_ingest("ingest.acme.usage"), Ok(("acme", Kind::Usage)));
+    }
+
+    #[test]
+    fn every_accepted_subject_is_counted_under_its_kind() {
+        for (subject, kind) in [
+            ("ingest.metric", Some(Kind::Metric)),
+            ("ingest.acme.usage", Some(Kind::Usage)),
+            ("events.event", Some(Kind::Event)),
+            ("ingest.a.b.metric", None),
+            ("ingest.metrics", None),
+            ("events.acme.metric", None),
+            ("dead.ingest.metric", None),
+            ("", None),
+        ] {
+            assert_eq!(kind_named(subject), kind, "{subject}");
+        }
+        assert_eq!(ingest_filters(Kind::Event), ["ingest.event", "ingest.*.event"]);
     }
 
     #[test]

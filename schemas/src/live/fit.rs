@@ -59,7 +59,12 @@ impl Pipeline {
     fn shorten(&mut self) -> bool {
         let workers = halve(&mut self.workers);
         self.workers_omitted += workers;
-        workers + halve(&mut self.dead) > 0
+        let named = self.ledger.value.as_mut().map_or(0, |ledger| {
+            let earlier = halve(&mut ledger.earlier);
+            ledger.earlier_omitted += earlier;
+            earlier + halve(&mut ledger.current.missing_messages)
+        });
+        workers + halve(&mut self.dead) + named > 0
     }
 }
 

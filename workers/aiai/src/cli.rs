@@ -86,9 +86,15 @@ pub enum Command {
   aiai health --set monitor.listen=127.0.0.1:8010")]
     Health,
     /// Where every published message is: stored, dead, pending. Ends with 3 if one is missing
+    ///
+    /// Counted in messages of INGEST, by epoch (a life of that stream) and kind; published is always the sum of stored, dead,
+    /// pending and missing. Missing ones are named, with subject and time where INGEST still has them. What was lost with
+    /// an earlier epoch is told and does not change the exit code. json is one object; ndjson and csv have a row for each epoch
+    /// (kind: all), the present one first, followed by a row for each of its kinds.
     #[command(before_help = "Examples:
   aiai ledger
-  aiai ledger -o json")]
+  aiai ledger -o json | jq '.kinds, .missing_messages'
+  aiai ledger -o ndjson | head -1")]
     Ledger(Output),
     /// Events as they pass, one JSON object a line
     #[command(before_help = "Examples:

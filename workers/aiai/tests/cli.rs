@@ -9,26 +9,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use harness::golden::golden;
 use harness::process::{self, Output};
 use harness::{World, aiai, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-/// Compares with `tests/golden/<name>.txt`.
-fn golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.txt"));
-    if std::env::var_os("AIAI_BLESS").is_some() {
-        std::fs::write(&path, text).expect("writes");
-        return;
-    }
-    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(
-        text,
-        wanted,
-        "{name} differs from {}; AIAI_BLESS=1 accepts it",
-        path.display()
-    );
-}
 
 /// Runs the executable in a folder without configuration.
 fn run(arguments: &[&str]) -> Output {

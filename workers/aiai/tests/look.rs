@@ -43,7 +43,9 @@ fn the_ledger_and_the_status_say_what_the_page_says() {
         "{ledger}"
     );
     assert_eq!(ledger["epoch"], world.overview()["ledger"]["epoch"]);
-    assert_eq!(run(&world, &["ledger", "-o", "csv"]).stdout.lines().count(), 2);
+    let csv = run(&world, &["ledger", "-o", "csv"]).stdout;
+    assert!(csv.starts_with("published,stored,dead,pending,missing,"), "{csv}");
+    assert_eq!(csv.lines().count(), 2 + 4, "the whole, and each kind: {csv}");
 
     let healthy = until("a healthy status", TIMEOUT, || {
         let output = run(&world, &["status", "-o", "json"]);

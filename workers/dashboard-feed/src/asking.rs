@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bytes, Error};
+use schemas::ledger::Report;
 use schemas::live::{Alert, Answer, ArchiveState, Problem, cut};
 use schemas::overview::{NodeVitals, Overview};
 use schemas::query::{self, Line, OVERVIEW_SUBJECT};
@@ -31,6 +32,12 @@ const WORST_MAX: u64 = 10;
 const ALERTS_MAX: u64 = 40;
 /// Between two questions for the archive.
 const ARCHIVE_EVERY: Duration = Duration::from_secs(10);
+/// Between two questions for the ledger.
+const LEDGER_EVERY: Duration = Duration::from_secs(2);
+/// Of the ledger: missing messages, ranges of them and earlier epochs told.
+const MISSING_MAX: usize = 10;
+const RANGES_MAX: usize = 20;
+const EARLIER_MAX: usize = 5;
 /// Machines told of at most.
 const NODES_MAX: usize = 16;
 
@@ -101,6 +108,35 @@ pub(crate) async fn archive(feed: Arc<Feed>) {
         let answer = rows::<ArchiveState>(&feed, sql.to_owned()).await;
         feed.update_pipeline(|pipeline| note(&mut pipeline.archive, answer));
     }
+}
+
+/// Asks for the ledger by kind.
+pub(crate) async fn ledger(feed: Arc<Feed>) {
+    let mut ticks = paced(LEDGER_EVERY);
+    loop {
+        ticks.tick().await;
+        let answer = ask(&feed, query::LEDGER_SUBJECT, Bytes::new()).await;
+        let answer = answer.and_then(|body| {
+            let report: Result<Report, _> = serde_json::from_slice(&body);
+            report
+                .map(first_few)
+                .map_err(|error| Problem::Failed(cut(&error.to_string())))
+        });
+        feed.update_pipeline(|pipeline| note(&mut pipeline.ledger, answer));
+    }
+}
+
+fn first_few(mut report: Report) -> Report {
+    let listed = report.earlier.len();
+    report.earlier.truncate(EARLIER_MAX);
+    report.earlier_omitted += (listed - report.earlier.len()) as u64;
+    for epoch in std::iter::once(&mut report.current).chain(&mut report.earlier) {
+        epoch.missing_messages.truncate(MISSING_MAX);
+        let left_out = epoch.missing_ranges.iter().skip(RANGES_MAX);
+        epoch.missing_omitted += left_out.map(|(first, last)| last - first + 1).sum::<u64>();
+        epoch.missing_ranges.truncate(RANGES_MAX);
+    }
+    report
 }
 
 /// Bounds the texts of an alert.

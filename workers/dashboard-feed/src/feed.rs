@@ -71,6 +71,7 @@ pub(crate) async fn run(config: &Config, context: Context) -> anyhow::Result<()>
     tasks.spawn(while_listened(feed.clone(), asking::overview));
     tasks.spawn(while_listened(feed.clone(), asking::alerts));
     tasks.spawn(while_listened(feed.clone(), asking::archive));
+    tasks.spawn(while_listened(feed.clone(), asking::ledger));
     tasks.spawn(while_listened(feed.clone(), streams::follow));
     tasks.spawn(while_listened(feed.clone(), passing::events));
     tasks.spawn(while_listened(feed.clone(), passing::alerts));

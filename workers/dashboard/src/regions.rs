@@ -114,6 +114,7 @@ fn of_pipeline(known: &Known) -> askama::Result<Vec<Region>> {
     Ok(vec![
         Region::new(Page::Pipeline, "streams", &pipeline::Streams::new(known))?,
         Region::new(Page::Pipeline, "workers", &pipeline::Workers::new(known))?,
+        Region::new(Page::Pipeline, "books", &pipeline::Books::new(known))?,
         Region::new(Page::Pipeline, "dead", &pipeline::Dead::new(known))?,
         Region::new(Page::Pipeline, "samples", &pipeline::Samples::new(known))?,
         Region::new(Page::Pipeline, "storage", &pipeline::Storage::new(known))?,

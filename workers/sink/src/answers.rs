@@ -1,4 +1,4 @@
-//! `query.sql`, `query.overview` and `query.archive`, as NATS services.
+//! `query.sql`, `query.overview`, `query.ledger` and `query.archive`, as NATS services.
 //!
 //! Blocking work has its own threads; a query has a connection to itself and at most
 //! `concurrency` run at once. Answers stream in parts, so that none is held whole.
@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bus::{Bytes, Context, Endpoint, Request, topology};
+use bus::{Bytes, Context, Endpoint, Request};
 use schemas::Time;
 use schemas::{archive, query};
 use tokio::sync::mpsc;
 
+use crate::accounting::{self, Accountant, figures};
 use crate::config::QueryConfig;
 use crate::trim::now_microseconds;
-use crate::{Limits, Monitor, Part, QueryError, QueryErrorKind, Reader, StreamFigures, Truncation};
+use crate::{Limits, Monitor, Part, QueryError, QueryErrorKind, Reader, Truncation};
 
 /// An overview is computed at most this often.
 const OVERVIEW_AGE_MAX: Duration = Duration::from_millis(400);
@@ -28,6 +29,7 @@ pub(crate) fn endpoints(
     config: &QueryConfig,
     readers: Vec<Reader>,
     monitor: Arc<Monitor>,
+    accountant: Arc<Accountant>,
     context: &Context,
 ) -> Vec<Endpoint> {
     let pool: Pool = Arc::new(Mutex::new(readers));
@@ -53,7 +55,7 @@ pub(crate) fn endpoints(
             Box::pin(async move { answer_overview(request, &monitor, &context, &recent).await })
         }),
     };
-    vec![sql, overview, archive]
+    vec![sql, overview, accounting::endpoint(accountant), archive]
 }
 
 /// For worker archive: what became of a range of EVENTS.
@@ -112,23 +114,6 @@ async fn overview(monitor: &Arc<Monitor>, context: &Context) -> anyhow::Result<B
         Ok(Bytes::from(serde_json::to_vec(&overview)?))
     })
     .await?
-}
-
-/// What NATS says, in the order that keeps the ledger honest: the acknowledgements first.
-async fn figures(context: &Context) -> bus::Result<StreamFigures> {
-    let acknowledged = context.durable_state(topology::INGEST, "ingest").await?;
-    let ingest = context.stream_state(topology::INGEST).await?;
-    let events = context.stream_state(topology::EVENTS).await?;
-    let dead = context.stream_state(topology::DEAD).await?;
-    Ok(StreamFigures {
-        epoch: ingest.epoch,
-        last_sequence: ingest.last_sequence,
-        ingest_ack_floor: acknowledged.ack_floor,
-        events_epoch: events.epoch,
-        events_last_sequence: events.last_sequence,
-        dead_epoch: dead.epoch,
-        dead_last_sequence: dead.last_sequence,
-    })
 }
 
 /// What a running query hands over.

@@ -8,9 +8,10 @@ use anyhow::Context;
 use duckdb::Connection;
 use duckdb::arrow::datatypes::{TimestampMicrosecondType, UInt16Type, UInt32Type, UInt64Type};
 use schemas::archive::{self, Job};
-use schemas::{Origins, Time, headers};
+use schemas::{Kind, Origins, Time, headers};
 
 use crate::appending::{BytesColumn, Columns, NumberColumn, TextColumn, numbers};
+use crate::kinds::kind_of;
 use crate::progress::Progress;
 use crate::ranges::SEQUENCE_MAX;
 use crate::{Headers, StoredMessage};
@@ -84,6 +85,17 @@ impl<'a> DeadLetter<'a> {
         (self.stage == ARCHIVE_STAGE && is_job)
             .then(|| Job::read(self.message.payload).ok())
             .flatten()
+    }
+
+    /// The kind under which the ledger counts it.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        let header = |name: &str| self.message.headers.get(name);
+        kind_of(header(headers::SUBJECT), header(headers::KIND))
+    }
+
+    /// Whether it is about a single item of a message of INGEST.
+    pub(crate) fn is_of_one_item(&self) -> bool {
+        self.index.is_some() && !self.origins.is_empty()
     }
 
     /// What its repeats would share; none if it does not say which message it is about.

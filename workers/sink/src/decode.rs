@@ -32,6 +32,17 @@ pub(crate) enum Rows<'a> {
     Usage(Vec<Usage<'a>>),
 }
 
+impl Rows<'_> {
+    /// What all of them are.
+    pub(crate) const fn kind(&self) -> Kind {
+        match self {
+            Rows::Metric(_) => Kind::Metric,
+            Rows::Event(_) => Kind::Event,
+            Rows::Usage(_) => Kind::Usage,
+        }
+    }
+}
+
 /// The fields all kinds share, present after [`decode`].
 pub(crate) struct Common<'r> {
     pub(crate) origin: Option<u64>,

@@ -3,12 +3,15 @@
 //! The synchronous core, free of NATS: [`Store`] writes, [`Reader`] answers SQL, [`Monitor`] answers the
 //! overview. All of it blocks, so it belongs on threads of its own, never on the async runtime.
 
+mod accounting;
+mod accounts;
 mod activity;
 mod alerts;
 mod answers;
 mod appending;
 mod archive;
 mod archive_views;
+mod attribution;
 mod columns;
 mod config;
 mod dead;
@@ -16,6 +19,7 @@ mod decode;
 mod gate;
 mod intact;
 mod keeping;
+mod kinds;
 mod ledger;
 mod live;
 mod message;
@@ -43,7 +47,7 @@ mod writing;
 
 pub use activity::Activity;
 pub use config::{AlertConfig, Config, DATABASE_FILE, QueryConfig, RetainConfig, RollupConfig, TrimConfig};
-pub use ledger::{StreamFigures, ledger};
+pub use ledger::{Horizon, StreamFigures};
 pub use message::{CommitError, Headers, Outcome, Rejected, Source, StoredMessage};
 pub use open::Settings;
 pub use overview::Monitor;

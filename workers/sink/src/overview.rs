@@ -7,16 +7,20 @@ use anyhow::Context;
 use duckdb::{Connection, OptionalExt, params};
 use schemas::Time;
 use schemas::archive::{Coverage, CoverageRequest};
+use schemas::ledger::Report;
 use schemas::overview::{DatabaseInfo, Ledger, Overview};
 
+use crate::accounts::{self, Accounts};
 use crate::activity::SECOND;
+use crate::ledger::Found;
 use crate::live::Live;
-use crate::{Outcome, RangeSet, Source, Store, StreamFigures, archive, ledger};
+use crate::{Horizon, Outcome, RangeSet, Source, Store, StreamFigures, archive};
 
 /// The state of the whole system, ready to be shown. Shared between threads.
 pub struct Monitor {
     live: Mutex<Live>,
     connection: Mutex<Connection>,
+    horizon: Mutex<Horizon>,
     path: PathBuf,
 }
 
@@ -30,6 +34,7 @@ impl Monitor {
         Ok(Monitor {
             live: Mutex::new(live),
             connection: Mutex::new(store.connection().try_clone()?),
+            horizon: Mutex::default(),
             path: store.path().to_owned(),
         })
     }
@@ -94,11 +99,7 @@ impl Monitor {
     /// # Errors
     /// The database cannot be read.
     pub fn coverage(&self, request: &CoverageRequest) -> anyhow::Result<Coverage> {
-        let connection = lock(&self.connection);
-        connection.execute_batch("BEGIN TRANSACTION READ ONLY")?;
-        let coverage = archive::coverage(&connection, request);
-        connection.execute_batch("ROLLBACK")?;
-        coverage
+        self.read(|connection| archive::coverage(connection, request))
     }
 
     fn database(&self) -> DatabaseInfo {
@@ -113,15 +114,48 @@ impl Monitor {
     }
 
     fn ledger(&self, figures: &StreamFigures) -> anyhow::Result<Ledger> {
+        self.read(|connection| {
+            let account = accounts::current(connection, figures, &mut lock(&self.horizon))?;
+            Ok(account.sum(&account.holes()))
+        })
+    }
+
+    /// The ledger as the database alone knows it: messages in neither set are of no kind.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn report(&self, figures: &StreamFigures, now: Time) -> anyhow::Result<Report> {
+        let accounts = self.accounts(figures)?;
+        Ok(accounts.report(&accounts.current.holes(), Found::default(), now))
+    }
+
+    /// All epochs of INGEST, with their kinds.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(crate) fn accounts(&self, figures: &StreamFigures) -> anyhow::Result<Accounts> {
+        self.read(|connection| accounts::all(connection, figures, &mut lock(&self.horizon)))
+    }
+
+    /// Keeps how far an epoch of INGEST got, should the stream be gone one day.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub(crate) fn remember(&self, epoch: &str, published: u64) -> anyhow::Result<()> {
+        accounts::remember(&lock(&self.connection), epoch, published)
+    }
+
+    /// Everything read is of one moment.
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let connection = lock(&self.connection);
         connection.execute_batch("BEGIN TRANSACTION READ ONLY")?;
-        let ledger = read_ledger(&connection, figures);
+        let value = read(&connection);
         connection.execute_batch("ROLLBACK")?;
-        ledger
+        value
     }
 }
 
-fn read_set(connection: &Connection, epoch: &str, outcome: &str) -> anyhow::Result<RangeSet> {
+pub(crate) fn read_set(connection: &Connection, epoch: &str, outcome: &str) -> anyhow::Result<RangeSet> {
     let sql = "SELECT ranges FROM origin_sets JOIN epochs ON epochs.id = origin_sets.epoch
                WHERE epochs.epoch = ? AND outcome = ?";
     let ranges: Option<String> = connection
@@ -138,21 +172,6 @@ fn read_checkpoint(connection: &Connection, source: Source, epoch: &str) -> anyh
         .query_row(params![source.as_str(), epoch], |row| row.get(0))
         .optional()?;
     Ok(seq.unwrap_or(0))
-}
-
-fn read_ledger(connection: &Connection, figures: &StreamFigures) -> anyhow::Result<Ledger> {
-    let duplicates: u64 = connection
-        .prepare_cached(
-            "SELECT count(*) FROM duplicates JOIN epochs ON epochs.id = duplicates.epoch WHERE epochs.epoch = ?",
-        )?
-        .query_row(params![figures.epoch], |row| row.get(0))?;
-    let checkpoints = (
-        read_checkpoint(connection, Source::Events, &figures.events_epoch)?,
-        read_checkpoint(connection, Source::Dead, &figures.dead_epoch)?,
-    );
-    let stored = read_set(connection, &figures.epoch, "stored")?;
-    let dead = read_set(connection, &figures.epoch, "dead")?;
-    Ok(ledger(figures, &stored, &dead, checkpoints, duplicates))
 }
 
 /// A panic elsewhere leaves counters that are still good.

@@ -7,8 +7,9 @@
 
 use anyhow::{Context, bail};
 use duckdb::{Connection, params};
-use schemas::Time;
+use schemas::{Kind, Origins, Time};
 
+use crate::kinds::Kinds;
 use crate::{RangeSet, Source};
 
 /// Epochs a database can know: ids are 16 bits, and 0 is not used.
@@ -26,6 +27,7 @@ pub(crate) struct Epoch {
     pub(crate) name: String,
     pub(crate) stored: RangeSet,
     pub(crate) dead: RangeSet,
+    pub(crate) kinds: Kinds,
     first_seen: Option<Time>,
     stored_changed: bool,
     dead_changed: bool,
@@ -64,9 +66,13 @@ impl Epoch {
         &mut self.stored
     }
 
-    pub(crate) fn dead_mut(&mut self) -> &mut RangeSet {
-        self.dead_changed = true;
-        &mut self.dead
+    /// Notes messages of a kind that were dead-lettered.
+    pub(crate) fn bury(&mut self, kind: Option<Kind>, origins: &Origins) {
+        if !origins.is_empty() {
+            self.kinds.dead(kind, origins, &self.dead);
+            self.dead_changed = true;
+            self.dead.extend(origins);
+        }
     }
 }
 
@@ -78,7 +84,9 @@ impl Progress {
         let mut rows = epochs.query([INGEST])?;
         while let Some(row) = rows.next()? {
             let (id, name): (u16, String) = (row.get(0)?, row.get(1)?);
-            progress.epochs.push(Epoch::new(id, name, None));
+            let mut epoch = Epoch::new(id, name, None);
+            epoch.kinds = Kinds::load(connection, id)?;
+            progress.epochs.push(epoch);
         }
         let mut rows = epochs.query([EVENTS])?;
         while let Some(row) = rows.next()? {
@@ -212,10 +220,7 @@ impl Progress {
     pub(crate) fn has_changed(&self) -> bool {
         self.streams.iter().any(|stream| stream.changed)
             || self.events_epochs.iter().any(|epoch| epoch.first_seen.is_some())
-            || self
-                .epochs
-                .iter()
-                .any(|epoch| epoch.first_seen.is_some() || epoch.stored_changed || epoch.dead_changed)
+            || self.epochs.iter().any(Epoch::has_changed)
     }
 
     /// Writes what changed, within the caller's transaction.
@@ -255,13 +260,19 @@ impl Epoch {
             name,
             stored: RangeSet::new(),
             dead: RangeSet::new(),
+            kinds: Kinds::default(),
             first_seen,
             stored_changed: false,
             dead_changed: false,
         }
     }
 
+    fn has_changed(&self) -> bool {
+        self.first_seen.is_some() || self.stored_changed || self.dead_changed || self.kinds.has_changed()
+    }
+
     fn save(&mut self, connection: &Connection) -> anyhow::Result<()> {
+        self.kinds.save(connection, self.id)?;
         if let Some(first_seen) = self.first_seen.take() {
             save_epoch(connection, INGEST, self.id, &self.name, first_seen)?;
             connection

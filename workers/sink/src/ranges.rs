@@ -75,6 +75,21 @@ impl RangeSet {
             .sum()
     }
 
+    /// How many sequences are in both sets.
+    pub fn count_in(&self, other: &RangeSet) -> u64 {
+        let (few, many) = if self.0.len() <= other.0.len() {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let in_many = |range: &RangeInclusive<u64>| {
+            let held = many.0.overlapping(range);
+            let both = held.map(|held| held.end().min(range.end()) - held.start().max(range.start()) + 1);
+            both.sum::<u64>()
+        };
+        few.0.iter().map(in_many).sum()
+    }
+
     /// The highest sequence in the set.
     pub fn last(&self) -> Option<u64> {
         self.0.last().map(|range| *range.end())

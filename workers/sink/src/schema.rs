@@ -7,7 +7,7 @@ use crate::rollup_views::rollup_views;
 use crate::{alerts, archive_views, migrate};
 
 /// Version of the tables below. Raise it, and add a migration, when one of them changes.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// A column: name, DuckDB type, comment.
 pub(crate) type Column = (&'static str, &'static str, &'static str);
@@ -261,6 +261,51 @@ const TABLES: &[Table] = &[
         ]],
     },
     Table {
+        name: "ledger_kind",
+        comment: "what became of INGEST messages, by epoch and kind: ask aiai ledger, which adds it up",
+        columns: &[&[
+            ("epoch", "USMALLINT", "INGEST's epoch: epochs.id"),
+            (
+                "kind",
+                "VARCHAR",
+                "the kind that the subject names, or unknown if it names none",
+            ),
+            (
+                "stored",
+                "UBIGINT",
+                "messages stored; those an older version stored and the tables no longer have are missing here",
+            ),
+            (
+                "dead_ranges",
+                "VARCHAR",
+                "messages with a dead letter, as inclusive ranges; one that is stored too counts as stored",
+            ),
+            (
+                "duplicates",
+                "UBIGINT",
+                "messages that came in another EVENTS message again, since version 4",
+            ),
+            (
+                "events_stored",
+                "UBIGINT",
+                "rows stored; null: not known, an older version stored them",
+            ),
+            (
+                "items_dead",
+                "UBIGINT",
+                "single items of messages with a dead letter",
+            ),
+        ]],
+    },
+    Table {
+        name: "ledger_epoch",
+        comment: "how far INGEST is known to have got, where that is further than what is stored or dead",
+        columns: &[&[
+            ("epoch", "VARCHAR", "ULID of INGEST's epoch"),
+            ("published", "UBIGINT", "its last sequence when somebody looked"),
+        ]],
+    },
+    Table {
         name: "archive_file",
         comment: "the files of the archive",
         columns: &[archive_views::FILE],
@@ -301,7 +346,7 @@ pub(crate) fn prepare(connection: &Connection) -> anyhow::Result<()> {
             "the database has schema version {newer}, this aiai knows {VERSION}: \
              run the newer aiai that wrote it, or point data at another folder"
         ),
-        Some(_) => migrate::upgrade(connection, create_sql)
+        Some(older) => migrate::upgrade(connection, older, create_sql)
             .context("could not bring the tables to the version of this aiai"),
         None => migrate::in_transaction(connection, |connection| {
             Ok(connection.execute_batch(&create_sql())?)

@@ -11,6 +11,7 @@ use schemas::alert::{self, Alert};
 use schemas::{Reason, Rejection, Time};
 use tokio::sync::mpsc;
 
+use crate::accounting::Accountant;
 use crate::config::{AlertConfig, Config, DATABASE_FILE, RollupConfig};
 use crate::trim::now_microseconds;
 use crate::{Headers, Keeper, Monitor, Source, Store, StoredMessage, answers, keeping, trim};
@@ -69,7 +70,14 @@ impl Sink {
             .map(|_| store.reader())
             .collect::<anyhow::Result<Vec<_>>>()
             .context("no connections for queries")?;
-        let endpoints = answers::endpoints(&config.query, readers, monitor.clone(), &context);
+        let accountant = Arc::new(Accountant::new(monitor.clone(), context.clone()));
+        let endpoints = answers::endpoints(
+            &config.query,
+            readers,
+            monitor.clone(),
+            accountant.clone(),
+            &context,
+        );
         let trimming = trim::run(
             config.trim.clone(),
             monitor.clone(),
@@ -99,8 +107,12 @@ impl Sink {
             keeping::run(config.retain.clone(), keeper, context.clone()).await;
             Ok(())
         };
+        let accounting = async {
+            accountant.run().await;
+            Ok(())
+        };
         let holding = async { claim.hold(&context).await.map_err(anyhow::Error::from) };
-        tokio::try_join!(writing, serving, trimming, telling, keeping, holding).map(|_| ())
+        tokio::try_join!(writing, serving, trimming, telling, keeping, accounting, holding).map(|_| ())
     }
 }
 

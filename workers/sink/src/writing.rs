@@ -100,11 +100,15 @@ impl Writing<'_> {
             .and_then(|name| self.progress.epoch(name, message.stored));
         let id = epoch.as_ref().map(|epoch| epoch.id);
         if let Some(epoch) = epoch {
-            epoch.dead_mut().extend(&letter.origins);
+            epoch.bury(letter.kind(), &letter.origins);
         }
         let key = id.and_then(|id| letter.key(id));
         if key.is_some_and(|key| !known.insert(key)) {
             return Ok(());
+        }
+        let of_one_item = letter.epoch.filter(|_| letter.is_of_one_item());
+        if let Some(epoch) = of_one_item.and_then(|name| self.progress.epoch(name, message.stored)) {
+            epoch.kinds.item_dead(letter.kind());
         }
         self.gathered.dead.push(letter, id)?;
         self.outcome.dead += 1;
@@ -139,6 +143,7 @@ impl Writing<'_> {
             events_seq: message.sequence,
             events_epoch,
         };
+        let messages = (events.origins.len() - repeated.len(), repeated.len());
         self.processed(message);
         self.duplicates(message, &repeated, stamp.epoch);
         let (gathered, activity) = (&mut self.gathered, &mut self.outcome.activity);
@@ -150,6 +155,10 @@ impl Writing<'_> {
         };
         if !repeated.is_empty() {
             self.merged(message.stream_epoch, message.sequence);
+        }
+        if let Some(epoch) = self.progress.epoch(events.epoch, message.stored) {
+            let (new, repeated) = messages;
+            epoch.kinds.stored(events.rows.kind(), new, repeated, rows as u64);
         }
         self.outcome.rows += rows as u64;
         self.gather(rows, message.payload.len())

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::json;
-use sink::{Keeper, Monitor, Source};
+use sink::{Keeper, Monitor, Source, StreamFigures};
 use support::*;
 
 /// Shared columns of the tables of kinds, as version 2 had them.
@@ -56,7 +56,7 @@ fn a_database_of_an_older_version_keeps_its_rows_and_archives_from_here_on() {
         write_old(&folder.path().join("aiai.duckdb"), version);
         let mut store = open(folder.path());
         let is_version = "SELECT value FROM aiai_meta WHERE key = 'schema_version'";
-        assert_eq!(rows(&store, is_version), [json!({"value": "3"})]);
+        assert_eq!(rows(&store, is_version), [json!({"value": "4"})]);
         let old = "SELECT name, value, events_seq, events_epoch FROM metric_all";
         let first = json!({"name": "old", "value": 1.5, "events_seq": null, "events_epoch": null});
         assert_eq!(rows(&store, old), std::slice::from_ref(&first));
@@ -83,4 +83,75 @@ fn a_database_of_an_older_version_keeps_its_rows_and_archives_from_here_on() {
         drop((keeper, monitor, store));
         assert_eq!(rows(&open(folder.path()), old).len(), 3, "opened once more");
     }
+}
+
+#[test]
+fn a_database_of_version_3_is_counted_by_kind_as_far_as_its_tables_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let mut batch = dead(2, 7, None)
+        .header("Aiai-Stage", "sink")
+        .header("Aiai-Subject", "events.usage")
+        .header("Aiai-Origins", "6-7");
+    batch.headers.retain(|(name, _)| name != "Aiai-Origin");
+    batch.payload = b"\n\n".to_vec();
+    let messages = [
+        metrics(1, [1, 2, 4]),
+        dead(1, 9, None).header("Aiai-Subject", "ingest.a.b.metric"),
+        batch,
+        dead(3, 2, Some(1)).header("Aiai-Subject", "ingest.metric"),
+    ];
+    commit(&mut store, &messages.iter().collect::<Vec<_>>());
+    let now = schemas::Time(NOON);
+    let figures = StreamFigures {
+        epoch: INGEST_EPOCH.to_owned(),
+        last_sequence: 10,
+        ..StreamFigures::default()
+    };
+    let report = |store: &sink::Store| Monitor::open(store, now).unwrap().report(&figures, now).unwrap();
+    let counted = report(&store);
+    let figures_of = |report: &schemas::ledger::Report| -> Vec<_> {
+        let lines = report.current.kinds.iter();
+        lines
+            .map(|line| {
+                (
+                    line.kind.clone(),
+                    line.stored,
+                    line.dead,
+                    line.events_stored,
+                    line.items_dead,
+                )
+            })
+            .collect()
+    };
+    let line = |kind: &str, stored, dead, events, items| (kind.to_owned(), stored, dead, Some(events), items);
+    let expected = [
+        line("metric", 3, 0, 6, 1),
+        line("event", 0, 0, 0, 0),
+        line("usage", 0, 2, 0, 0),
+        line("unknown", 0, 1, 0, 0),
+        line("unattributed", 0, 0, 0, 0),
+    ];
+    assert_eq!(figures_of(&counted), expected);
+
+    drop(store);
+    let back = |more: &str| {
+        let connection = duckdb::Connection::open(folder.path().join("aiai.duckdb")).unwrap();
+        let sql = "DROP TABLE ledger_kind; DROP TABLE ledger_epoch;
+                   UPDATE aiai_meta SET value = '3' WHERE key = 'schema_version';";
+        connection.execute_batch(&format!("{sql}{more}")).unwrap();
+    };
+    back("");
+    assert_eq!(report(&open(folder.path())), counted, "nothing was forgotten");
+
+    // What left the tables for the archive is known by its rows, no longer by its messages.
+    back(
+        "DELETE FROM metric WHERE origin = 1;
+         INSERT INTO archive_file BY NAME SELECT 'metric' AS kind, 'cold' AS state, 2 AS rows;",
+    );
+    let after = report(&open(folder.path()));
+    assert!(after.current.adds_up());
+    assert_eq!(after.current.stored, 3);
+    assert_eq!(figures_of(&after)[0], line("metric", 2, 0, 6, 1));
+    assert_eq!(figures_of(&after)[4], line("unattributed", 1, 0, 0, 0));
 }

@@ -1,19 +1,51 @@
-//! `aiai ledger`: where every published message is. The sum must balance.
+//! `aiai ledger`: where every published message is, by epoch and kind. The sum must balance.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bus::{Bytes, Context};
+use schemas::ledger::{Epoch, KindLine, Report};
 use schemas::overview::{Ledger, Overview};
-use schemas::query::OVERVIEW_SUBJECT;
+use schemas::query::{LEDGER_SUBJECT, OVERVIEW_SUBJECT};
+use serde_json::{Value, json};
 
 use crate::cli;
 use crate::config::Config;
 use crate::failure::UNHEALTHY;
 use crate::output::{self, Format, Printer};
 
-/// The overview is at hand; this is for a sink that is busy.
+/// The answer is at hand; this is for a sink that is busy.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Missing messages in the table; the JSON has all that are named.
+const MISSING_SHOWN: usize = 20;
+/// Columns of ndjson and csv.
+const COLUMNS: [&str; 13] = [
+    "published",
+    "stored",
+    "dead",
+    "pending",
+    "missing",
+    "duplicates",
+    "balances",
+    "epoch",
+    "current",
+    "kind",
+    "events_stored",
+    "items_dead",
+    "missing_ranges",
+];
+/// Columns of the tables: field and heading.
+const HEADINGS: [(&str, &str); 9] = [
+    ("kind", "kind"),
+    ("published", "published"),
+    ("stored", "stored"),
+    ("dead", "dead"),
+    ("pending", "pending"),
+    ("missing", "missing"),
+    ("duplicates", "duplicates"),
+    ("events_stored", "events stored"),
+    ("items_dead", "items dead"),
+];
 
 /// What the pages show, too.
 pub async fn overview(context: &Context) -> anyhow::Result<Overview> {
@@ -31,7 +63,7 @@ pub fn problem(ledger: &Ledger) -> Option<(String, &'static str)> {
                 "{} messages are missing: published, but neither stored, dead nor pending",
                 ledger.missing
             ),
-            "look at the logs of workers ingest and sink",
+            "`aiai ledger` names them; then look at the logs of workers ingest and sink",
         ));
     }
     let parts = [ledger.stored, ledger.dead, ledger.pending];
@@ -43,38 +75,157 @@ pub fn problem(ledger: &Ledger) -> Option<(String, &'static str)> {
     })
 }
 
-/// Prints it; unhealthy if it does not balance.
+/// Prints it; unhealthy if the present epoch does not balance.
 #[allow(clippy::print_stderr)]
 pub async fn ledger(config: &Config, options: &cli::Output) -> anyhow::Result<ExitCode> {
     let context = super::connect(config).await?;
-    let ledger = overview(&context).await?.ledger;
-    let problem = problem(&ledger);
-    let columns = [
-        "published",
-        "stored",
-        "dead",
-        "pending",
-        "missing",
-        "duplicates",
-        "balances",
-        "epoch",
-    ];
-    let row = serde_json::json!({
-        "published": ledger.published, "stored": ledger.stored, "dead": ledger.dead,
-        "pending": ledger.pending, "missing": ledger.missing, "duplicates": ledger.duplicates,
-        "balances": problem.is_none(), "epoch": ledger.epoch,
-    });
-    let mut text = Vec::new();
-    let columns = columns.map(str::to_owned).into();
-    let mut printer = Printer::new(Format::or_default(options.output), columns, &mut text)?;
-    printer.row(&row.to_string())?;
-    printer.finish()?;
-    output::print(&String::from_utf8_lossy(&text))?;
-    let Some((problem, fix)) = problem else {
+    let answer = context
+        .request(LEDGER_SUBJECT, "sink", Bytes::new(), TIMEOUT)
+        .await?;
+    let report: Report = serde_json::from_slice(&answer)?;
+    let text = match Format::or_default(options.output) {
+        Format::Table => table(&report)?,
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&report)?),
+        format => lines(&report, format)?,
+    };
+    output::print(&text)?;
+    let lost = report.lost_earlier();
+    if lost > 0 {
+        eprintln!(
+            "aiai: of earlier lives of INGEST {lost} messages are lost: they were neither stored nor dead when the stream was \
+             deleted; publish them again if you still have them"
+        );
+    }
+    let Some((problem, fix)) = report.problem() else {
         return Ok(ExitCode::SUCCESS);
     };
     eprintln!("aiai: {problem}; {fix}");
     Ok(ExitCode::from(UNHEALTHY))
+}
+
+/// A row for each epoch and, below it, for each of its kinds.
+fn lines(report: &Report, format: Format) -> anyhow::Result<String> {
+    let mut text = Vec::new();
+    let mut printer = Printer::new(format, COLUMNS.map(str::to_owned).into(), &mut text)?;
+    let epochs = std::iter::once((true, &report.current));
+    for (current, epoch) in epochs.chain(report.earlier.iter().map(|epoch| (false, epoch))) {
+        for row in rows(epoch) {
+            let mut row = row;
+            row["epoch"] = json!(epoch.epoch);
+            row["current"] = json!(current);
+            printer.row(&row.to_string())?;
+        }
+    }
+    printer.finish()?;
+    Ok(String::from_utf8(text)?)
+}
+
+/// The epoch as a whole, then its kinds.
+fn rows(epoch: &Epoch) -> Vec<Value> {
+    let mut all = json!({
+        "kind": "all", "published": epoch.published, "stored": epoch.stored, "dead": epoch.dead,
+        "pending": epoch.pending, "missing": epoch.missing, "duplicates": epoch.duplicates,
+        "events_stored": epoch.events_stored, "items_dead": epoch.items_dead, "balances": epoch.balances(),
+    });
+    all["missing_ranges"] = json!(epoch.missing_text());
+    let of_kind = |line: &KindLine| {
+        json!({
+            "kind": line.kind, "published": line.published, "stored": line.stored, "dead": line.dead,
+            "pending": line.pending, "missing": line.missing, "duplicates": line.duplicates,
+            "events_stored": line.events_stored, "items_dead": line.items_dead, "balances": line.missing == 0,
+            "missing_ranges": null,
+        })
+    };
+    std::iter::once(all)
+        .chain(epoch.kinds.iter().map(of_kind))
+        .collect()
+}
+
+/// The sum first, then the kinds, then what is missing, then earlier epochs.
+fn table(report: &Report) -> anyhow::Result<String> {
+    let current = &report.current;
+    let mut text = format!(
+        "{}\npublished {} = stored {} + dead {} + pending {} + missing {}; duplicates {}\nepoch {}, in messages of INGEST\n",
+        if report.balances {
+            "balances"
+        } else {
+            "DOES NOT BALANCE"
+        },
+        current.published,
+        current.stored,
+        current.dead,
+        current.pending,
+        current.missing,
+        current.duplicates,
+        current.epoch,
+    );
+    text.push_str(&kinds(current)?);
+    text.push_str(&missing(current));
+    for epoch in &report.earlier {
+        text.push_str(&format!(
+            "\nearlier epoch {}, whose stream is gone\n",
+            epoch.epoch
+        ));
+        text.push_str(&kinds(epoch)?);
+        if epoch.missing > 0 {
+            text.push_str(&format!(
+                "lost with the stream: {} messages, {}\n",
+                epoch.missing,
+                epoch.missing_text()
+            ));
+        }
+    }
+    if report.earlier_omitted > 0 {
+        text.push_str(&format!("\n{} still earlier epochs\n", report.earlier_omitted));
+    }
+    Ok(text)
+}
+
+fn kinds(epoch: &Epoch) -> anyhow::Result<String> {
+    let mut text = Vec::new();
+    let headings = HEADINGS.map(|(_, heading)| heading.to_owned());
+    let mut printer = Printer::new(Format::Table, headings.into(), &mut text)?;
+    for row in rows(epoch) {
+        let cells = HEADINGS.iter().map(|(field, heading)| {
+            // Other rows have a number there.
+            let cell = match &row[*field] {
+                Value::Null => json!("not known"),
+                cell => cell.clone(),
+            };
+            ((*heading).to_owned(), cell)
+        });
+        let cells: serde_json::Map<String, Value> = cells.collect();
+        printer.row(&Value::Object(cells).to_string())?;
+    }
+    printer.finish()?;
+    Ok(String::from_utf8(text)?)
+}
+
+fn missing(epoch: &Epoch) -> String {
+    if epoch.missing == 0 {
+        return String::new();
+    }
+    let mut text = format!(
+        "\nMISSING: {} messages, {}\n",
+        epoch.missing,
+        epoch.missing_text()
+    );
+    for message in epoch.missing_messages.iter().take(MISSING_SHOWN) {
+        text.push_str(&format!("  {}", message.sequence));
+        if let (Some(subject), Some(stored)) = (&message.subject, &message.stored) {
+            text.push_str(&format!("  {subject}  {stored}"));
+        }
+        text.push_str(&format!("  {}\n", message.cause));
+    }
+    let shown = epoch.missing_messages.len().min(MISSING_SHOWN) as u64;
+    if epoch.missing > shown {
+        text.push_str(&format!(
+            "  and {} more; -o json names up to {}\n",
+            epoch.missing - shown,
+            schemas::ledger::NAMED_MAX
+        ));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -96,5 +247,78 @@ mod tests {
             problem(&ledger(9, 1)).is_some_and(|(problem, _)| problem.starts_with("1 messages are missing"))
         );
         assert!(problem(&ledger(9, 0)).is_some_and(|(problem, _)| problem.contains("does not add up")));
+    }
+
+    #[test]
+    fn rows_come_epoch_by_epoch_with_the_whole_first() {
+        let epoch = |name: &str, events_stored| Epoch {
+            epoch: name.into(),
+            published: 3,
+            stored: 3,
+            events_stored,
+            kinds: vec![KindLine {
+                kind: "metric".into(),
+                published: 3,
+                stored: 3,
+                events_stored,
+                ..KindLine::default()
+            }],
+            ..Epoch::default()
+        };
+        let report = Report {
+            balances: true,
+            current: epoch("B", Some(7)),
+            earlier: vec![epoch("A", None)],
+            earlier_omitted: 2,
+            ..Report::default()
+        };
+        let text = lines(&report, Format::Csv).expect("prints");
+        assert_eq!(
+            text,
+            "published,stored,dead,pending,missing,duplicates,balances,epoch,current,kind,events_stored,items_dead,missing_ranges\n\
+             3,3,0,0,0,0,true,B,true,all,7,0,\n\
+             3,3,0,0,0,0,true,B,true,metric,7,0,\n\
+             3,3,0,0,0,0,true,A,false,all,,0,\n\
+             3,3,0,0,0,0,true,A,false,metric,,0,\n"
+        );
+        let text = table(&report).expect("prints");
+        assert!(
+            text.starts_with("balances\npublished 3 = stored 3 + dead 0"),
+            "{text}"
+        );
+        assert!(
+            text.contains("earlier epoch A") && text.contains("not known"),
+            "{text}"
+        );
+        assert!(text.ends_with("\n2 still earlier epochs\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_the_rest_is_counted() {
+        let messages = (1..=25).map(|sequence| schemas::ledger::Missing {
+            sequence,
+            subject: (sequence == 1).then(|| "ingest.acme.metric".into()),
+            stored: (sequence == 1).then(|| "2026-11-20T12:00:00Z".into()),
+            cause: "because".into(),
+        });
+        let report = Report {
+            current: Epoch {
+                published: 25,
+                missing: 25,
+                missing_ranges: vec![(1, 25)],
+                missing_messages: messages.collect(),
+                ..Epoch::default()
+            },
+            ..Report::default()
+        };
+        let text = table(&report).expect("prints");
+        assert!(text.starts_with("DOES NOT BALANCE\n"), "{text}");
+        for line in [
+            "MISSING: 25 messages, 1-25\n",
+            "  1  ingest.acme.metric  2026-11-20T12:00:00Z  because\n  2  because\n",
+            "  and 5 more; -o json names up to 100\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
     }
 }

@@ -9,6 +9,7 @@ mod asking;
 pub mod browser;
 mod extra;
 pub mod fleet;
+pub mod golden;
 pub mod http;
 pub mod process;
 pub mod publisher;

@@ -1,10 +1,12 @@
 //! The regions of the page `GET /pipeline`: how messages get from stream to stream, and where they are stuck.
 
+mod books;
 mod dead;
 mod storage;
 mod streams;
 mod workers;
 
+pub(crate) use books::Books;
 pub(crate) use dead::{Dead, Samples};
 pub(crate) use storage::Storage;
 pub(crate) use streams::Streams;

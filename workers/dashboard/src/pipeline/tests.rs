@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemas::ledger;
 use schemas::live::{self, ArchiveState, DeadLetter, Durable, Pipeline, Problem, Sample, Stream, Worker};
 use schemas::overview::{DatabaseInfo, Ledger, Overview};
 
@@ -181,6 +182,93 @@ fn what_a_silent_sink_said_last_is_not_shown_as_live() {
     assert!(
         !regions.html("streams").contains("class=\"old"),
         "the streams are live"
+    );
+}
+
+fn report() -> ledger::Report {
+    let line = |kind: &str, stored, missing| ledger::KindLine {
+        kind: kind.into(),
+        published: stored + missing,
+        stored,
+        missing,
+        ..ledger::KindLine::default()
+    };
+    let epoch = |name: &str, missing| ledger::Epoch {
+        epoch: name.into(),
+        published: 1234 + missing,
+        stored: 1234,
+        missing,
+        kinds: vec![line("metric", 1234, missing)],
+        missing_ranges: vec![(7, 6 + missing)],
+        missing_messages: vec![ledger::Missing {
+            sequence: 7,
+            subject: Some(HOSTILE.into()),
+            stored: Some("2026-11-20T12:00:00Z".into()),
+            cause: "nobody knows".into(),
+        }],
+        ..ledger::Epoch::default()
+    };
+    ledger::Report {
+        current: epoch("NOW", 3),
+        earlier: vec![epoch("BEFORE", 2)],
+        earlier_omitted: 4,
+        ..ledger::Report::default()
+    }
+}
+
+#[test]
+fn a_broken_sum_is_said_first_and_names_what_is_missing() {
+    let mut told = pipeline();
+    told.ledger.answered_ms = Some(NOW_MS);
+    told.ledger.value = Some(report());
+    let all = regions(told.clone());
+    let books = all.html("books");
+    assert!(books.starts_with("<p class=\"note broken\">"), "{books}");
+    for part in [
+        "3 messages are missing",
+        "1\u{202f}234",
+        "Missing: 7-9",
+        "<strong>7</strong>",
+        "2026-11-20T12:00:00Z: nobody knows",
+        "2 more: <code>aiai ledger -o json",
+        "An earlier life of INGEST, epoch <code>BEFORE",
+        "Lost with the stream: 7-8",
+        "not known",
+        "4 still earlier epochs",
+    ] {
+        assert!(books.contains(part), "{part}: {books}");
+    }
+    assert!(!books.contains("<script") && !books.contains(" old\""), "{books}");
+
+    told.ledger.answered_ms = Some(NOW_MS - 11_000);
+    let all = regions(told.clone());
+    assert!(
+        all.html("books").contains("As of 11\u{202f}s ago"),
+        "{}",
+        all.html("books")
+    );
+    assert!(all.html("books").contains("books old"));
+    told.ledger = live::Answer {
+        problem: Some(Problem::Unreachable),
+        ..live::Answer::default()
+    };
+    assert!(regions(told).html("books").contains("no sink answers"));
+}
+
+#[test]
+fn a_ledger_that_balances_says_nothing_is_wrong() {
+    let mut told = pipeline();
+    let mut good = report();
+    (good.current.published, good.current.missing) = (1234, 0);
+    (good.current.kinds[0].published, good.current.kinds[0].missing) = (1234, 0);
+    good.balances = true;
+    told.ledger.answered_ms = Some(NOW_MS);
+    told.ledger.value = Some(good);
+    let regions = regions(told);
+    let books = regions.html("books");
+    assert!(
+        !books.contains("broken") && !books.contains("class=\"wrong\""),
+        "{books}"
     );
 }
 
