@@ -67,8 +67,8 @@ fn the_ledger_and_the_status_say_what_the_page_says() {
         "{text:?}"
     );
     for words in [
-        "dead letters: 1 invalid_json",
-        "aiai query 'SELECT place",
+        "1 dead letters are open: 1 invalid_json",
+        "aiai dead list",
         "ledger    published ",
         "EVENTS",
         "dashboard",

@@ -4,6 +4,7 @@
 //! overview. All of it blocks, so it belongs on threads of its own, never on the async runtime.
 
 mod activity;
+mod advisories;
 mod alerts;
 mod answers;
 mod appending;
@@ -20,6 +21,7 @@ mod ledger;
 mod live;
 mod message;
 mod migrate;
+mod notes;
 mod open;
 mod overview;
 mod progress;

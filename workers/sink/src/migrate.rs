@@ -4,7 +4,7 @@ use anyhow::Context;
 use duckdb::{Connection, params};
 use schemas::Kind;
 
-use crate::{RangeSet, Source};
+use crate::{RangeSet, Source, dead};
 
 /// Runs a change as a whole or not at all.
 pub(crate) fn in_transaction<T>(
@@ -23,21 +23,39 @@ pub(crate) fn in_transaction<T>(
     changed
 }
 
+/// From any older version to today's, one step after the other.
+pub(crate) fn upgrade(
+    connection: &Connection,
+    from: u32,
+    create: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    in_transaction(connection, |connection| {
+        if from < 3 {
+            name_events(connection)?;
+        }
+        if from < 5 {
+            dead::add_states(connection)?;
+        }
+        connection.execute_batch(&create())?;
+        if from < 3 {
+            begin_archive(connection)?;
+        }
+        Ok(())
+    })
+}
+
 /// From version 1 or 2 to 3. Version 1 had no rollup, version 2 knew nothing of the archive.
 ///
 /// Rows do not say which EVENTS message they came from until now, and nobody can find out. They stay in the table for
 /// good (their sequence is null), and the archive begins behind them.
-pub(crate) fn upgrade(connection: &Connection, create: impl FnOnce() -> String) -> anyhow::Result<()> {
-    in_transaction(connection, |connection| {
-        for kind in Kind::ALL {
-            connection.execute_batch(&format!(
-                "ALTER TABLE {kind} ADD COLUMN IF NOT EXISTS events_seq UBIGINT;
-                 ALTER TABLE {kind} ADD COLUMN IF NOT EXISTS events_epoch USMALLINT;"
-            ))?;
-        }
-        connection.execute_batch(&create())?;
-        begin_archive(connection)
-    })
+fn name_events(connection: &Connection) -> anyhow::Result<()> {
+    for kind in Kind::ALL {
+        connection.execute_batch(&format!(
+            "ALTER TABLE {kind} ADD COLUMN IF NOT EXISTS events_seq UBIGINT;
+             ALTER TABLE {kind} ADD COLUMN IF NOT EXISTS events_epoch USMALLINT;"
+        ))?;
+    }
+    Ok(())
 }
 
 fn begin_archive(connection: &Connection) -> anyhow::Result<()> {
