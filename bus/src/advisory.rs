@@ -82,7 +82,9 @@ impl Context {
             ..
         } = advisory;
         let epoch = self.stream_state(stream).await?.epoch;
-        if let Some(buried) = unreadable::bury_if_unreadable(self, stream, consumer, &epoch, *sequence).await? {
+        if let Some(buried) =
+            unreadable::bury_if_unreadable(self, stream, consumer, &epoch, *sequence).await?
+        {
             return Ok(buried);
         }
         let what = || format!("reading message {sequence} of {stream}");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Subject};
 use async_nats::jetstream::Message;
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 
 /// One delivered message. Workers read it; only the runtime can acknowledge it.

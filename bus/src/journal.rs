@@ -58,7 +58,12 @@ impl Journal {
             return Self::default();
         };
         let mut options = File::options();
-        let opened = options.create(true).read(true).write(true).truncate(false).open(path);
+        let opened = options
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(path);
         let mut file = match opened {
             Ok(file) => file,
             Err(error) => {
@@ -150,7 +155,11 @@ impl Journal {
 }
 
 fn key(received: &Received) -> Key {
-    (received.input, received.epoch.clone(), received.delivery.sequence())
+    (
+        received.input,
+        received.epoch.clone(),
+        received.delivery.sequence(),
+    )
 }
 
 fn suspects(named: &Named) -> BTreeMap<Key, u32> {
@@ -175,11 +184,13 @@ fn named(batch: &[Received], ended: u32) -> Named {
         let set = sequences.entry((received.input, &received.epoch)).or_default();
         set.push(received.delivery.sequence());
     }
-    let batch = sequences.into_iter().map(|((input, epoch), sequences)| NamedInput {
-        input,
-        epoch: epoch.to_owned(),
-        sequences: sequences.to_string(),
-    });
+    let batch = sequences
+        .into_iter()
+        .map(|((input, epoch), sequences)| NamedInput {
+            input,
+            epoch: epoch.to_owned(),
+            sequences: sequences.to_string(),
+        });
     Named {
         ended,
         batch: batch.collect(),

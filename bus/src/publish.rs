@@ -1,9 +1,9 @@
 //! Publishing single messages: acknowledged, pipelined, or live.
 
 use async_nats::header::{HeaderName, HeaderValue};
-use async_nats::{HeaderMap, jetstream};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
 
 use crate::context::Context;
@@ -159,7 +159,10 @@ impl Context {
 fn header_map(from: &[(String, String)]) -> std::result::Result<HeaderMap, &str> {
     let mut map = HeaderMap::new();
     for (name, value) in from {
-        let header = name.parse::<HeaderName>().ok().zip(value.parse::<HeaderValue>().ok());
+        let header = name
+            .parse::<HeaderName>()
+            .ok()
+            .zip(value.parse::<HeaderValue>().ok());
         let (header, value) = header.ok_or(name.as_str())?;
         map.append(header, value);
     }

@@ -108,7 +108,10 @@ impl Context {
     ) -> Result<Option<u64>> {
         let mut range = self.range_of_headers(stream, first, last).await?;
         while let Some(message) = range.next().await? {
-            if wanted.iter().all(|(name, value)| message.header(name) == Some(value)) {
+            if wanted
+                .iter()
+                .all(|(name, value)| message.header(name) == Some(value))
+            {
                 return Ok(Some(message.sequence()));
             }
         }

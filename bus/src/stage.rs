@@ -19,10 +19,10 @@ use tokio::time::Instant;
 use crate::context::Context;
 use crate::dead;
 use crate::delivery::{ATTEMPTS_MAX, AckHandle, Delivery, Failure};
-use crate::suspect::{self, BEGUN_MAX, SUSPECT_ATTEMPTS, Suspects};
 use crate::flight::{Flight, settle};
 use crate::outbox::Outbox;
 use crate::source::{self, Input, Source};
+use crate::suspect::{self, BEGUN_MAX, SUSPECT_ATTEMPTS, Suspects};
 use crate::topology::HEADROOM_BYTES;
 use crate::unreadable;
 

@@ -86,7 +86,10 @@ impl Suspects {
 
     /// Which sequences are named by notes about several, and about which there is a note of their own.
     async fn read_notes(&self, epoch: &str) -> Result<(Origins, BTreeSet<u64>)> {
-        let (together, alone) = (self.subject(epoch, "together", "*"), self.subject(epoch, "alone", "*"));
+        let (together, alone) = (
+            self.subject(epoch, "together", "*"),
+            self.subject(epoch, "alone", "*"),
+        );
         let own = self.subject(epoch, "together", self.context.instance());
         let stream = self.stream().await?;
         let mut named = Origins::new();
@@ -97,7 +100,10 @@ impl Suspects {
             if let Some(value) = get(&stream, &subject).await? {
                 let text = std::str::from_utf8(&value).unwrap_or_default();
                 let noted: Origins = text.parse().unwrap_or_default();
-                noted.ranges().iter().for_each(|range| named.insert(range.clone()));
+                noted
+                    .ranges()
+                    .iter()
+                    .for_each(|range| named.insert(range.clone()));
             }
         }
         let begun = subjects(&stream, &alone).await?.into_iter();
@@ -176,7 +182,11 @@ impl Suspects {
 
     async fn put(&self, subject: &str, value: String) -> bool {
         let message = PublishMessage::build().payload(value.into());
-        let sent = self.context.jetstream().send_publish(subject.to_owned(), message).await;
+        let sent = self
+            .context
+            .jetstream()
+            .send_publish(subject.to_owned(), message)
+            .await;
         let stored = match sent {
             Ok(ack) => ack.await,
             Err(error) => Err(error),
@@ -199,7 +209,10 @@ impl Suspects {
     }
 
     async fn stream(&self) -> Result<Stream<()>> {
-        let stream = self.context.jetstream().get_stream_no_info(format!("KV_{SUSPECTS_BUCKET}"));
+        let stream = self
+            .context
+            .jetstream()
+            .get_stream_no_info(format!("KV_{SUSPECTS_BUCKET}"));
         stream
             .await
             .map_err(|error| Error::jetstream(format!("opening bucket {SUSPECTS_BUCKET}"), error))
@@ -221,8 +234,12 @@ impl Suspects {
 
 /// The subjects in the bucket that match.
 async fn subjects(stream: &Stream<()>, filter: &str) -> Result<Vec<String>> {
-    let failed = |error: async_nats::jetstream::context::RequestError| Error::jetstream("reading notes", error);
-    let mut found = stream.info_with_subjects(filter).await.map_err(|error| Error::jetstream("reading notes", error))?;
+    let failed =
+        |error: async_nats::jetstream::context::RequestError| Error::jetstream("reading notes", error);
+    let mut found = stream
+        .info_with_subjects(filter)
+        .await
+        .map_err(|error| Error::jetstream("reading notes", error))?;
     let mut subjects = Vec::new();
     while subjects.len() < NOTES_MAX {
         let Some((subject, _)) = found.try_next().await.map_err(failed)? else {

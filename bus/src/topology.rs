@@ -185,12 +185,22 @@ fn streams(config: &StreamsConfig, max_payload_bytes: usize) -> Vec<StreamConfig
 
 /// Nobody waits for an answer from it, so it makes room for the newest: a backstop, not a ledger.
 fn advisories(config: &StreamsConfig) -> StreamConfig {
-    let subjects: Vec<String> = STREAMS.iter().flat_map(|stream| advisory::subjects(stream)).collect();
+    let subjects: Vec<String> = STREAMS
+        .iter()
+        .flat_map(|stream| advisory::subjects(stream))
+        .collect();
     let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
     let what = "messages whose delivery ended: dead letters already, or to be recovered";
     StreamConfig {
         discard: DiscardPolicy::Old,
-        ..stream(config, ADVISORY, what, &subjects, ADVISORY_MEGABYTES, ADVISORY_BYTES_MAX)
+        ..stream(
+            config,
+            ADVISORY,
+            what,
+            &subjects,
+            ADVISORY_MEGABYTES,
+            ADVISORY_BYTES_MAX,
+        )
     }
 }
 

@@ -206,8 +206,8 @@ impl<W: Writer> Runner<W> {
         let mut looks = tokio::time::interval(HOLES_INTERVAL);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while lost.is_none() {
-            let full = collecting.is_full(&self.config)
-                || collecting.messages.len() >= self.journal.messages_max();
+            let full =
+                collecting.is_full(&self.config) || collecting.messages.len() >= self.journal.messages_max();
             let some = !collecting.messages.is_empty();
             if commit.is_none() && some && (full || deadline <= Instant::now()) {
                 commit = Some(self.start_commit(std::mem::take(&mut collecting))?);

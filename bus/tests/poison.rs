@@ -15,8 +15,8 @@ use bus::stage::BatchConfig;
 use bus::topology::StreamsConfig;
 use bus::writer::CommitConfig;
 use bus::{
-    CancellationToken, CommitFailure, Context, Delivery, Failure, Input, NatsConfig, Outbox, Received, Stage, StreamState,
-    Unstored, Writer,
+    CancellationToken, CommitFailure, Context, Delivery, Failure, Input, NatsConfig, Outbox, Received, Stage,
+    StreamState, Unstored, Writer,
 };
 use schemas::Origins;
 
@@ -57,7 +57,9 @@ struct MortalWriter {
 impl MortalWriter {
     fn stored(folder: &Path) -> Vec<u64> {
         let text = std::fs::read_to_string(folder.join("rows")).unwrap_or_default();
-        text.lines().map(|line| line.parse().expect("a sequence")).collect()
+        text.lines()
+            .map(|line| line.parse().expect("a sequence"))
+            .collect()
     }
 
     fn append(&self, sequences: impl Iterator<Item = u64>) {
@@ -164,7 +166,11 @@ async fn survive(context: &Context, url: &str, worker: &str, input: Input) -> u3
                 child = spawn(url, worker);
             }
             let durable = context.durable_state(input.stream, input.durable).await;
-            let last = context.stream_state(input.stream).await.expect("state").last_sequence;
+            let last = context
+                .stream_state(input.stream)
+                .await
+                .expect("state")
+                .last_sequence;
             if matches!(durable, Ok(state) if state.ack_floor >= last) {
                 break;
             }
@@ -213,7 +219,10 @@ async fn a_message_that_kills_its_stage_ends_as_a_dead_letter_and_alone() {
     for message in common::read_all(server.url(), "EVENTS").await {
         let text = message.headers.get("Aiai-Origins").expect("origins").to_string();
         let carried: Origins = text.parse().expect("origins");
-        carried.ranges().iter().for_each(|range| origins.insert(range.clone()));
+        carried
+            .ranges()
+            .iter()
+            .for_each(|range| origins.insert(range.clone()));
     }
     assert_eq!(origins.to_string(), "1-29,31-60");
 }

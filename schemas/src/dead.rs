@@ -111,7 +111,10 @@ mod tests {
             assert!(is_note(deed.subject()));
         }
         assert_eq!(Note::read("dead.ingest.metric", &json), None);
-        assert_eq!(Note::read("dead.note.replayed", br#"{"epoch":null,"letters":[]}"#), None);
+        assert_eq!(
+            Note::read("dead.note.replayed", br#"{"epoch":null,"letters":[]}"#),
+            None
+        );
         assert_eq!(Note::read("dead.note.replayed", br#"{"name":"x"}"#), None);
         assert!(!is_note("dead.notes.metric"));
     }

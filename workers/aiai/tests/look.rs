@@ -67,7 +67,7 @@ fn the_ledger_and_the_status_say_what_the_page_says() {
         "{text:?}"
     );
     for words in [
-        "1 dead letters are open: 1 invalid_json",
+        "open dead letters: 1 (1 invalid_json)",
         "aiai dead list",
         "ledger    published ",
         "EVENTS",

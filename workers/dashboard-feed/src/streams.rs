@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bus::{Context, Delivery, StreamFigures, topology};
 use schemas::dead::{self, Deed};
-use schemas::{Origins, headers};
 use schemas::live::{DeadLetter, cut};
+use schemas::{Origins, headers};
 
 use crate::feed::{Feed, now_ms, paced};
 use crate::readings::{Reading, lag};
@@ -95,7 +95,9 @@ async fn dead_letters(context: &Context) -> bus::Result<Vec<DeadLetter>> {
 
 /// The newest of them about which nobody did anything, the newest first.
 fn open_letters(newest: &[Delivery]) -> Vec<DeadLetter> {
-    let (notes, letters): (Vec<_>, Vec<_>) = newest.iter().partition(|message| dead::is_note(message.subject()));
+    let (notes, letters): (Vec<_>, Vec<_>) = newest
+        .iter()
+        .partition(|message| dead::is_note(message.subject()));
     let done: Vec<Origins> = notes
         .into_iter()
         .filter(|note| note.subject() != Deed::Replaying.subject())

@@ -42,8 +42,8 @@ impl<'a> DeadNote<'a> {
     /// Writes it down, within the caller's transaction.
     pub(crate) fn apply(&self, connection: &Connection) -> anyhow::Result<()> {
         let epoch = self.note.epoch.as_deref();
-        let mut insert =
-            connection.prepare_cached("INSERT INTO dead_note VALUES (?, ?, ?, ?, ?, ?, make_timestamp(?::BIGINT))")?;
+        let mut insert = connection
+            .prepare_cached("INSERT INTO dead_note VALUES (?, ?, ?, ?, ?, ?, make_timestamp(?::BIGINT))")?;
         for noted in &self.note.letters {
             insert.execute(params![
                 epoch,
@@ -61,7 +61,12 @@ impl<'a> DeadNote<'a> {
             Deed::Dropped => ", payload = NULL",
         };
         // Numbers only: nothing to quote.
-        let letters: Vec<String> = self.note.letters.iter().map(|noted| noted.letter.to_string()).collect();
+        let letters: Vec<String> = self
+            .note
+            .letters
+            .iter()
+            .map(|noted| noted.letter.to_string())
+            .collect();
         let sql = format!(
             "UPDATE dead SET state = ?, state_at = make_timestamp(?::BIGINT){emptied}
              WHERE dead_epoch IS NOT DISTINCT FROM ?::VARCHAR AND dead_seq IN ({}) AND state <> 'dropped'",

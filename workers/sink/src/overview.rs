@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use duckdb::{Connection, OptionalExt, params};
-use schemas::{Time, headers};
 use schemas::archive::{Coverage, CoverageRequest};
 use schemas::overview::{DatabaseInfo, Ledger, Overview};
+use schemas::{Time, headers};
 
 use crate::activity::SECOND;
 use crate::live::Live;
@@ -96,8 +96,7 @@ impl Monitor {
         stage: &str,
     ) -> anyhow::Result<bool> {
         let connection = lock(&self.connection);
-        if stage == "rollup"
-            && archive::processed_set(&connection, Source::Merged, epoch)?.contains(sequence)
+        if stage == "rollup" && archive::processed_set(&connection, Source::Merged, epoch)?.contains(sequence)
         {
             return Ok(true);
         }

@@ -162,7 +162,11 @@ const DEAD: &[Column] = &[
         "who sent it, where the payload can be read and says so",
     ),
     ("state", "VARCHAR", "open, replayed or dropped"),
-    ("state_at", "TIMESTAMP", "since when, UTC; null: it was always open"),
+    (
+        "state_at",
+        "TIMESTAMP",
+        "since when, UTC; null: it was always open",
+    ),
     (
         "replay_of",
         "UBIGINT",
@@ -176,7 +180,11 @@ const DEAD: &[Column] = &[
 ];
 
 const DEAD_NOTE: &[Column] = &[
-    ("dead_epoch", "VARCHAR", "ULID of the epoch of DEAD; null as in dead"),
+    (
+        "dead_epoch",
+        "VARCHAR",
+        "ULID of the epoch of DEAD; null as in dead",
+    ),
     ("dead_seq", "UBIGINT", "the dead letter: dead.dead_seq"),
     (
         "deed",

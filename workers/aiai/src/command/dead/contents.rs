@@ -49,7 +49,10 @@ pub(super) async fn read(context: &Context, letters: &[&Letter]) -> anyhow::Resu
         && letter.bytes > TOGETHER_BYTES
     {
         let contents = large(context, letter).await?;
-        return Ok(contents.map(|contents| (letter.id, contents)).into_iter().collect());
+        return Ok(contents
+            .map(|contents| (letter.id, contents))
+            .into_iter()
+            .collect());
     }
     let ids: Vec<String> = letters.iter().map(|letter| letter.id.to_string()).collect();
     let epoch = of_epoch(letters.first().and_then(|letter| letter.epoch.as_deref()));
@@ -95,7 +98,11 @@ async fn large(context: &Context, letter: &Letter) -> anyhow::Result<Option<Cont
         let Some(piece) = sql::rows::<Piece>(context, &select).await?.pop() else {
             return Ok(None);
         };
-        anyhow::ensure!(!piece.piece.is_empty(), "the payload of letter {} ended early; ask again", letter.id);
+        anyhow::ensure!(
+            !piece.piece.is_empty(),
+            "the payload of letter {} ended early; ask again",
+            letter.id
+        );
         encoded.push_str(&piece.piece);
     }
     let payload = STANDARD.decode(&encoded).context("a payload is not Base64")?;
@@ -124,6 +131,9 @@ mod tests {
             letter(1, "b"),
         ];
         let from = |at: usize| together(&all[at..].iter().collect::<Vec<_>>());
-        assert_eq!([from(0), from(1), from(2), from(3), from(4), from(5)], [2, 1, 1, 1, 1, 0]);
+        assert_eq!(
+            [from(0), from(1), from(2), from(3), from(4), from(5)],
+            [2, 1, 1, 1, 1, 0]
+        );
     }
 }

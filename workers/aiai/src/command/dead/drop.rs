@@ -20,7 +20,10 @@ pub(super) async fn drop_letters(config: &Config, options: &DeadDrop) -> anyhow:
     let (done, due): (Vec<_>, Vec<_>) = letters.iter().partition(|letter| letter.state == "dropped");
     if !chosen.dry_run && !due.is_empty() {
         let counts = BTreeMap::from([(Became::WouldDrop, due.len() as u64)]);
-        if !confirm::is_confirmed(&format!("{}, and their payloads with them", sum(&counts)), chosen.yes)? {
+        if !confirm::is_confirmed(
+            &format!("{}, and their payloads with them", sum(&counts)),
+            chosen.yes,
+        )? {
             return Ok(ExitCode::SUCCESS);
         }
     }

@@ -34,7 +34,9 @@ pub(super) async fn list(config: &Config, options: &DeadList) -> anyhow::Result<
         timeout_seconds: None,
     };
     if print_rows(&context, &request, Some(format)).await? == 0 {
-        eprintln!("aiai: no dead letter is like that; --state all shows those about which something was done");
+        eprintln!(
+            "aiai: no dead letter is like that; --state all shows those about which something was done"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

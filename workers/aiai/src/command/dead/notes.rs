@@ -31,7 +31,9 @@ pub(super) async fn publish(
         letters,
     };
     let body = Bytes::from(serde_json::to_vec(&note)?);
-    let stored = context.publish_with_headers(deed.subject(), &map, body, &id).await?;
+    let stored = context
+        .publish_with_headers(deed.subject(), &map, body, &id)
+        .await?;
     Ok(stored.sequence)
 }
 

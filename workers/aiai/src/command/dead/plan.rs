@@ -66,17 +66,21 @@ fn hindrance(letter: &Letter, asked: Asked, is_stored: bool) -> Option<String> {
         ));
     }
     if next_count(letter) > dead::REPLAYS_MAX {
-        return Some(format!("its message was replayed {} times; that is enough", dead::REPLAYS_MAX));
+        return Some(format!(
+            "its message was replayed {} times; that is enough",
+            dead::REPLAYS_MAX
+        ));
     }
-    (is_stored && letter.idx.is_none()).then(|| "its events are stored all the same: nothing is missing".into())
+    (is_stored && letter.idx.is_none())
+        .then(|| "its events are stored all the same: nothing is missing".into())
 }
 
 /// The stream that takes its message again; or why none does.
 fn stream(letter: &Letter) -> Result<&'static str, String> {
     let subject = letter.subject.as_deref().unwrap_or_default();
-    let is_publishable = subject
-        .split('.')
-        .all(|token| !token.is_empty() && !token.contains(|c: char| c.is_whitespace() || "*>\u{fffd}".contains(c)));
+    let is_publishable = subject.split('.').all(|token| {
+        !token.is_empty() && !token.contains(|c: char| c.is_whitespace() || "*>\u{fffd}".contains(c))
+    });
     if !is_publishable {
         return Err("nobody can publish on its subject".into());
     }
@@ -100,7 +104,11 @@ fn stream(letter: &Letter) -> Result<&'static str, String> {
 
 /// The id under which a replay is published: the same when it is interrupted and tried again.
 pub(super) fn message_id(letter: &Letter, count: u8) -> String {
-    format!("replay:{}:{}:{count}", letter.epoch.as_deref().unwrap_or("0"), letter.id)
+    format!(
+        "replay:{}:{}:{count}",
+        letter.epoch.as_deref().unwrap_or("0"),
+        letter.id
+    )
 }
 
 /// The headers of its message as they were, without what would act on JetStream again, and what says that it is a replay.
@@ -120,7 +128,9 @@ pub(super) fn headers_of(
             Some(original) if original.starts_with("Nats-") => None,
             Some(original) => Some(original),
             None if OF_EVENTS.contains(&name.as_str()) => is_batch.then_some(name.as_str()),
-            None if MADE_OF.contains(&name.as_str()) => (is_batch && stream != EVENTS).then_some(name.as_str()),
+            None if MADE_OF.contains(&name.as_str()) => {
+                (is_batch && stream != EVENTS).then_some(name.as_str())
+            }
             None => (!name.starts_with("Aiai-") && !name.starts_with("Nats-")).then_some(name.as_str()),
         };
         all.extend(kept.map(|name| (name.to_owned(), value.clone())));
@@ -130,7 +140,11 @@ pub(super) fn headers_of(
     // Where the time itself was the problem, what counts is when the replay comes.
     if stream == INGEST && letter.reason.as_deref() != Some(Reason::BadTime.as_str()) {
         let first = format!("{}{}", headers::ORIGINAL_PREFIX, headers::STORED);
-        let was_replay = letter.replay_of.is_some().then(|| of_letter.get(&first)).flatten();
+        let was_replay = letter
+            .replay_of
+            .is_some()
+            .then(|| of_letter.get(&first))
+            .flatten();
         let stored = was_replay.or_else(|| of_letter.get(headers::STORED));
         all.extend(stored.map(|stored| (headers::STORED.to_owned(), stored.clone())));
     }
@@ -209,7 +223,10 @@ mod tests {
             replayed: 1,
             ..letter("ingest", "ingest.metric")
         };
-        assert_eq!((count(&replayed, by_number), count(&replayed, again)), (None, Some(2)));
+        assert_eq!(
+            (count(&replayed, by_number), count(&replayed, again)),
+            (None, Some(2))
+        );
         let often = Letter {
             replay_count: 5,
             ..failed_again
@@ -257,7 +274,9 @@ mod tests {
         .into();
         let of = |letter: &Letter| -> Vec<(String, String)> { headers_of(letter, &of_letter, INGEST, 2) };
         let text = |all: &[(String, String)]| -> Vec<String> {
-            all.iter().map(|(name, value)| format!("{name}: {value}")).collect()
+            all.iter()
+                .map(|(name, value)| format!("{name}: {value}"))
+                .collect()
         };
         let metric = letter("ingest", "ingest.metric");
         let wanted = [

@@ -90,7 +90,10 @@ async fn stored(context: &Context, letters: &[Letter]) -> anyhow::Result<BTreeMa
     struct Set {
         ranges: String,
     }
-    let epochs: BTreeSet<&String> = letters.iter().filter_map(|letter| letter.ingest_epoch.as_ref()).collect();
+    let epochs: BTreeSet<&String> = letters
+        .iter()
+        .filter_map(|letter| letter.ingest_epoch.as_ref())
+        .collect();
     let mut stored = BTreeMap::new();
     for epoch in epochs {
         let select = format!(
@@ -190,7 +193,11 @@ impl Replaying {
         }
         for (letter, stream, count) in fresh {
             if self.failures >= FAILURES_MAX {
-                self.fail(letter, stream, &anyhow::anyhow!("not tried: too many failed before it"))?;
+                self.fail(
+                    letter,
+                    stream,
+                    &anyhow::anyhow!("not tried: too many failed before it"),
+                )?;
                 continue;
             }
             self.paced.tick().await;
@@ -221,7 +228,10 @@ impl Replaying {
         }
         let state = self.context.stream_state(stream).await?;
         let from = self.context.sequence_at(&state, stream, begun).await?;
-        let to = self.context.sequence_at(&state, stream, begun + INTERRUPTED_WITHIN).await?;
+        let to = self
+            .context
+            .sequence_at(&state, stream, begun + INTERRUPTED_WITHIN)
+            .await?;
         let wanted = [
             (headers::REPLAY_OF, letter.id.to_string()),
             (headers::REPLAY_COUNT, count.to_string()),
@@ -245,7 +255,8 @@ impl Replaying {
         count: u8,
         contents: Option<&Contents>,
     ) -> anyhow::Result<u64> {
-        let contents = contents.ok_or_else(|| anyhow::anyhow!("its payload is gone; see `aiai dead show {}`", letter.id))?;
+        let contents = contents
+            .ok_or_else(|| anyhow::anyhow!("its payload is gone; see `aiai dead show {}`", letter.id))?;
         let map = plan::headers_of(letter, &contents.headers, stream, count);
         let subject = letter.subject.as_deref().unwrap_or_default();
         let id = plan::message_id(letter, count);

@@ -68,7 +68,11 @@ pub(super) fn condition(filter: &DeadFilter, now: i64) -> String {
         ("source", &filter.source),
         (TENANT, &filter.tenant),
     ] {
-        all.extend(value.as_ref().map(|value| format!("({column}) = {}", literal(value))));
+        all.extend(
+            value
+                .as_ref()
+                .map(|value| format!("({column}) = {}", literal(value))),
+        );
     }
     for (operator, moment) in [(">=", filter.since), ("<", filter.until)] {
         all.extend(moment.map(|moment| {
@@ -116,11 +120,19 @@ pub(super) async fn letters(
         .into());
     }
     let condition = if by_filter {
-        let states = if replayed { "state <> 'dropped'" } else { "state = 'open'" };
+        let states = if replayed {
+            "state <> 'dropped'"
+        } else {
+            "state = 'open'"
+        };
         let filter = condition(&chosen.filter, Timestamp::now().as_second());
         format!("{states} AND {filter}")
     } else {
-        let each: Vec<_> = chosen.ids.iter().map(|id| format!("({})", numbered(id))).collect();
+        let each: Vec<_> = chosen
+            .ids
+            .iter()
+            .map(|id| format!("({})", numbered(id)))
+            .collect();
         each.join(" OR ")
     };
     let found: Vec<Letter> = sql::rows_up_to(context, &select(&condition), LETTERS_MAX).await?;
@@ -215,7 +227,8 @@ mod tests {
             ..Letter::default()
         };
         let found = [letter("01JD"), letter("01JE")];
-        let asked = |id: &str| one_of(&found, &id.parse().expect("a number")).map(|letter| letter.epoch.clone());
+        let asked =
+            |id: &str| one_of(&found, &id.parse().expect("a number")).map(|letter| letter.epoch.clone());
         assert_eq!(asked("17@01JE").expect("one"), Some("01JE".to_owned()));
         let error = asked("17").expect_err("two").to_string();
         assert!(error.contains("write 17@01JD or 17@01JE"), "{error}");

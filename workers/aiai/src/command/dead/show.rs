@@ -129,7 +129,9 @@ fn text(letter: &Letter, details: &Details, contents: Option<&Contents>, history
     line("sequence", origin.as_deref());
     line("stored", details.stored.as_deref());
     line("dead", Some(&details.dead_at));
-    let replay = letter.replay_of.map(|of| format!("{of}, for the {}. time", letter.replay_count));
+    let replay = letter
+        .replay_of
+        .map(|of| format!("{of}, for the {}. time", letter.replay_count));
     line("replay of", replay.as_deref());
     if let Some(contents) = contents {
         headers_text(&mut out, &contents.headers);
@@ -194,11 +196,17 @@ fn payload_text(out: &mut String, payload: &[u8]) {
         out.push('\n');
     }
     if shown < payload.len() {
-        let _ = writeln!(out, "… {} bytes more; --payload writes all", payload.len() - shown);
+        let _ = writeln!(
+            out,
+            "… {} bytes more; --payload writes all",
+            payload.len() - shown
+        );
     }
 }
 
 /// Nothing that came with a message acts on the terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }

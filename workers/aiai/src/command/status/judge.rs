@@ -165,7 +165,7 @@ fn dead(facts: &Facts) -> Option<Finding> {
         .collect();
     (open > 0 || !reasons.is_empty()).then(|| {
         note(
-            format!("{open} dead letters are open: {}", reasons.join(", ")),
+            format!("open dead letters: {open} ({})", reasons.join(", ")),
             "aiai dead list",
         )
     })
@@ -351,7 +351,7 @@ mod tests {
                     });
                 },
                 Level::Note,
-                "4 dead letters are open",
+                "open dead letters: 4",
             ),
             (
                 |facts| {
