@@ -137,7 +137,7 @@ fn what_a_stranger_terminated_or_used_up_is_recovered() {
     wire.store(&[metric("terminated"), metric("used up"), metric("left alone")]);
     let mut stranger = Stranger::connect(&world.url());
     let (reply, body) = take_of(&mut stranger, "terminated");
-    assert_eq!(body, r#"{"name":"terminated","value":2}"#);
+    assert_eq!(body, br#"{"name":"terminated","value":2}"#);
     stranger.answer(&reply, "+TERM");
     assert_eq!(
         awaited(&world, "terminated"),
@@ -159,7 +159,7 @@ fn what_a_stranger_terminated_or_used_up_is_recovered() {
         String::from_utf8_lossy(&answer)
     );
     let (_, body) = take_of(&mut stranger, "used up");
-    assert_eq!(body, r#"{"name":"used up","value":2}"#);
+    assert_eq!(body, br#"{"name":"used up","value":2}"#);
     assert_eq!(awaited(&world, "used up")["reason"], "max_deliveries");
     let plan = process::run(world.cli(&["topology", "plan"])).stdout;
     assert!(plan.contains("max_deliver"), "{plan}");

@@ -194,7 +194,7 @@ const DEAD_NOTE: &[Column] = &[
     ("count", "UTINYINT", "which replay of its message this is"),
     ("stream", "VARCHAR", "the stream that took the replay"),
     ("sequence", "UBIGINT", "the replay's sequence there"),
-    ("at", "TIMESTAMP", "when NATS stored the note, UTC"),
+    ("noted_at", "TIMESTAMP", "when NATS stored the note, UTC"),
 ];
 
 const ROLLUP: &[Column] = &[

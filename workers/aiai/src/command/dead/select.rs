@@ -151,7 +151,7 @@ fn select(condition: &str) -> String {
          FROM (FROM dead WHERE {condition}) AS dead LEFT JOIN epochs ON epochs.id = dead.epoch \
          LEFT JOIN (SELECT dead_epoch AS of_epoch, dead_seq AS of_seq, \
                 max(count) FILTER (deed = 'replayed') AS replayed, max(count) FILTER (deed = 'replaying') AS begun, \
-                epoch_us(max(at) FILTER (deed = 'replaying')) AS begun_us FROM dead_note GROUP BY ALL) AS notes \
+                epoch_us(max(noted_at) FILTER (deed = 'replaying')) AS begun_us FROM dead_note GROUP BY ALL) AS notes \
             ON of_seq = dead_seq AND of_epoch IS NOT DISTINCT FROM dead.dead_epoch \
          ORDER BY dead_at, dead_seq"
     )

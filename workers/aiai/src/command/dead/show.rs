@@ -39,7 +39,7 @@ struct Details {
 /// What was done about it.
 #[derive(Debug, Deserialize, Serialize)]
 struct Deed {
-    at: String,
+    noted_at: String,
     deed: String,
     count: Option<u8>,
     stream: Option<String>,
@@ -80,7 +80,7 @@ async fn details(context: &Context, letter: &Letter) -> anyhow::Result<Details> 
 
 async fn history(context: &Context, letter: &Letter) -> anyhow::Result<Vec<Deed>> {
     let select = format!(
-        "SELECT at, deed, count, stream, sequence FROM dead_note WHERE {} ORDER BY at",
+        "SELECT noted_at, deed, count, stream, sequence FROM dead_note WHERE {} ORDER BY noted_at",
         letter.condition()
     );
     sql::rows(context, &select).await
@@ -140,7 +140,7 @@ fn text(letter: &Letter, details: &Details, contents: Option<&Contents>, history
     for deed in history {
         let place = deed.stream.as_ref().zip(deed.sequence);
         let place = place.map(|(stream, sequence)| format!(", {stream} sequence {sequence}"));
-        let _ = writeln!(out, "{} {}{}", deed.at, deed.deed, place.unwrap_or_default());
+        let _ = writeln!(out, "{} {}{}", deed.noted_at, deed.deed, place.unwrap_or_default());
     }
     let asked = Asked {
         by_number: true,
