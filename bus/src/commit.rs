@@ -48,6 +48,8 @@ pub(crate) struct Committed<W> {
     pub(crate) batch: Collecting,
     /// An error: nothing is acknowledged. Without one the process is to end, and the batch was given up.
     pub(crate) unstored: Result<Unstored, Option<anyhow::Error>>,
+    /// The batch may be what broke the writer.
+    pub(crate) is_suspect: bool,
 }
 
 /// Commits, trying again for as long as it takes: the batch stays ours and nothing is lost.
@@ -63,6 +65,7 @@ pub(crate) fn commit<W: Writer>(mut writer: W, batch: Collecting, context: &Cont
                     writer,
                     batch,
                     unstored: Ok(unstored),
+                    is_suspect: false,
                 };
             }
             Err(CommitFailure::Fatal(error)) => {
@@ -70,6 +73,15 @@ pub(crate) fn commit<W: Writer>(mut writer: W, batch: Collecting, context: &Cont
                     writer,
                     batch,
                     unstored: Err(Some(error)),
+                    is_suspect: false,
+                };
+            }
+            Err(CommitFailure::Broken(error)) => {
+                return Committed {
+                    writer,
+                    batch,
+                    unstored: Err(Some(error)),
+                    is_suspect: true,
                 };
             }
             Err(CommitFailure::Retry(error)) => {
@@ -86,6 +98,7 @@ pub(crate) fn commit<W: Writer>(mut writer: W, batch: Collecting, context: &Cont
                 writer,
                 batch,
                 unstored: Err(None),
+                is_suspect: false,
             };
         }
         std::thread::sleep(delays.next().unwrap_or(Duration::from_secs(5)));

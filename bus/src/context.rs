@@ -210,6 +210,14 @@ impl Context {
         Topology::new(&self.inner.streams, self.max_payload_bytes())
     }
 
+    /// Whether the topology has this durable.
+    #[must_use]
+    pub fn is_durable(&self, stream: &str, durable: &str) -> bool {
+        let all = self.topology().durables;
+        all.iter()
+            .any(|known| known.stream == stream && known.config.durable_name.as_deref() == Some(durable))
+    }
+
     /// In the order of the topology.
     pub(crate) fn stream_names(&self) -> Vec<String> {
         let streams = self.topology().streams.into_iter();

@@ -3,6 +3,7 @@
 //! A dead letter carries everything needed to understand and replay it. Its `Nats-Msg-Id` is the
 //! sender's own: a predictable one would let others suppress it; the sink leaves out repeats. Headers that steer
 //! JetStream (`Nats-*`), and an agent's that look like ours (`Aiai-*`), are kept under `Aiai-Original-…`, so that they do not act again.
+//! Only that its message was a replay itself is said as it was.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -42,9 +43,34 @@ pub(crate) fn whole(delivery: &Delivery, rejection: Rejection) -> DeadLetter {
 
 /// Addresses a dead letter of `stage` for a message of the stream with `epoch`.
 pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: DeadLetter) -> Addressed {
+    let original = Original {
+        subject: delivery.subject(),
+        sequence: delivery.sequence(),
+        stored_microseconds: delivery.stored_microseconds(),
+        headers: delivery.header_map(),
+    };
+    address_original(stage, epoch, &original, letter)
+}
+
+/// The message a dead letter is about.
+#[derive(Debug)]
+pub(crate) struct Original<'a> {
+    pub(crate) subject: &'a str,
+    pub(crate) sequence: u64,
+    pub(crate) stored_microseconds: i64,
+    pub(crate) headers: Option<&'a HeaderMap>,
+}
+
+/// The same for a message that nobody delivered.
+pub(crate) fn address_original(
+    stage: &str,
+    epoch: &str,
+    original: &Original<'_>,
+    letter: DeadLetter,
+) -> Addressed {
     let mut map = HeaderMap::new();
-    let from_agent = delivery.subject().starts_with("ingest.");
-    let carried = || delivery.headers();
+    let from_agent = original.subject.starts_with("ingest.");
+    let carried = || crate::delivery::pairs(original.headers);
     let bytes: usize = carried().map(|(name, value)| name.len() + value.len()).sum();
     // One message may have thousands of bad items: large headers are not copied to each.
     let copied = letter.index.is_none() || bytes <= ITEM_HEADER_BYTES_MAX;
@@ -53,15 +79,15 @@ pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: Dea
     }
     for (name, value) in carried().filter(|_| copied) {
         let reserved = name.starts_with("Nats-") || (from_agent && name.starts_with("Aiai-"));
-        let name = if reserved {
-            format!("Aiai-Original-{name}")
+        let name = if reserved && !says_replay(name, value) {
+            format!("{}{name}", headers::ORIGINAL_PREFIX)
         } else {
             name.to_owned()
         };
         map.append(name, value);
     }
-    let origin = delivery.sequence();
-    let stored = Time(delivery.stored_microseconds()).to_string();
+    let origin = original.sequence;
+    let stored = Time(original.stored_microseconds).to_string();
     let rejection = &letter.rejection;
     for (name, value) in [
         (headers::STAGE, stage),
@@ -70,18 +96,18 @@ pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: Dea
         (headers::PLACE, &printable(&rejection.place)),
         (headers::PROBLEM, &printable(&rejection.problem)),
         (headers::FIX, &printable(&rejection.fix)),
-        (headers::SUBJECT, delivery.subject()),
+        (headers::SUBJECT, original.subject),
         (headers::STORED, stored.as_str()),
     ] {
         map.insert(name, value);
     }
     // A whole batch keeps its own origins and their epoch: they are what the ledger counts.
-    if from_agent || delivery.header(headers::ORIGINS).is_none() {
+    if from_agent || carried().all(|(name, _)| name != headers::ORIGINS) {
         map.insert(headers::ORIGIN, origin.to_string());
         map.insert(headers::EPOCH, epoch);
     }
     // What a stage makes of an EVENTS message, the sink can make of its dead letter.
-    if delivery.subject().starts_with("events.") {
+    if original.subject.starts_with("events.") {
         map.insert(headers::EVENTS_SEQUENCE, origin.to_string());
         map.insert(headers::EVENTS_EPOCH, epoch);
     }
@@ -92,6 +118,15 @@ pub(crate) fn address(stage: &str, epoch: &str, delivery: &Delivery, letter: Dea
         subject: format!("dead.{stage}.{}", letter.kind),
         headers: map,
         payload: letter.payload,
+    }
+}
+
+/// Whether a header says that its message is a replay: its letter says so, too, and thus nothing is replayed for ever.
+fn says_replay(name: &str, value: &str) -> bool {
+    match name {
+        headers::REPLAY_OF => value.parse::<u64>().is_ok(),
+        headers::REPLAY_COUNT => value.parse::<u8>().is_ok(),
+        _ => false,
     }
 }
 

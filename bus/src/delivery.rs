@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Message, Subject};
+use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 
 /// What the subject begins with on which a delivered message is acknowledged.
@@ -121,11 +121,11 @@ impl Delivery {
 
     /// All headers, in no particular order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.message.headers.iter().flat_map(|headers| {
-            headers
-                .iter()
-                .flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref(), value.as_str())))
-        })
+        pairs(self.header_map())
+    }
+
+    pub(crate) fn header_map(&self) -> Option<&HeaderMap> {
+        self.message.headers.as_ref()
     }
 
     /// Bytes it holds in memory, for limits.
@@ -133,6 +133,15 @@ impl Delivery {
     pub fn size_bytes(&self) -> usize {
         self.message.length
     }
+}
+
+/// Names and values, in no particular order.
+pub(crate) fn pairs(headers: Option<&HeaderMap>) -> impl Iterator<Item = (&str, &str)> {
+    headers.into_iter().flat_map(|headers| {
+        headers
+            .iter()
+            .flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref(), value.as_str())))
+    })
 }
 
 /// Why a stage could not process a message.

@@ -13,12 +13,13 @@ use tokio::task::JoinSet;
 
 use crate::context::Context;
 use crate::dead;
-use crate::delivery::{ATTEMPTS_MAX, Delivery, Failure};
+use crate::delivery::{ATTEMPTS_MAX, AckHandle, Delivery, Failure};
 use crate::error::chain;
 use crate::flight::{Flight, settle};
 use crate::outbox::Notice;
 use crate::source::{self, Input};
 use crate::stage::{exhausted, panicked};
+use crate::suspect::{self, JOB_BEGUN_MAX, SUSPECT_ATTEMPTS, Suspects};
 use crate::unreadable;
 
 /// Between two words to the server that a job is still being carried out: a third of the shortest wait for an
@@ -57,6 +58,7 @@ pub async fn run<J: Job>(job: J, concurrency: usize, context: Context) -> anyhow
     // What is fetched and not begun would look like being worked on.
     input.pull_messages = input.pull_messages.min(concurrency.max(1));
     tokio::spawn(unreadable::watch(context.clone(), input, J::NAME));
+    let suspects = Suspects::new(&context, input);
     while let Some(source) = source::persist(&context, || source::open(&context, input)).await {
         let epoch: Arc<str> = source.state.epoch.as_str().into();
         let mut messages = std::pin::pin!(source.pull.stream());
@@ -71,7 +73,7 @@ pub async fn run<J: Job>(job: J, concurrency: usize, context: Context) -> anyhow
                     Some(Ok(message)) => {
                         context.count(|counters| &counters.received, 1);
                         if let Some(delivery) = Delivery::new(message) {
-                            running.spawn(carry_out(job.clone(), delivery, epoch.clone(), context.clone()));
+                            running.spawn(carry_out(job.clone(), delivery, epoch.clone(), suspects.clone(), context.clone()));
                         }
                     }
                     Some(Err(error)) => {
@@ -90,11 +92,35 @@ pub async fn run<J: Job>(job: J, concurrency: usize, context: Context) -> anyhow
     Ok(())
 }
 
+/// Runs a job, telling the server that it is in work. None: the process is to end.
+async fn attempt<J: Job>(
+    job: &J,
+    delivery: &Delivery,
+    handles: &[AckHandle],
+    context: &Context,
+) -> Option<Result<Report, Failure>> {
+    let attempted = std::panic::AssertUnwindSafe(job.run(delivery));
+    let mut attempted = std::pin::pin!(futures_util::FutureExt::catch_unwind(attempted));
+    let result = loop {
+        tokio::select! {
+            result = &mut attempted => break result,
+            () = context.shutdown().cancelled() => return None,
+            () = tokio::time::sleep(PROGRESS_INTERVAL) => settle(context, handles, AckKind::Progress).await,
+        }
+    };
+    Some(result.unwrap_or_else(|_| {
+        Err(Failure::Reject {
+            rejection: panicked(J::NAME),
+        })
+    }))
+}
+
 /// One job, from its delivery to its acknowledgement.
 async fn carry_out<J: Job>(
     job: Arc<J>,
     delivery: Delivery,
     epoch: Arc<str>,
+    suspects: Suspects,
     context: Context,
 ) -> anyhow::Result<()> {
     let Some(handle) = delivery.ack_handle() else {
@@ -105,23 +131,28 @@ async fn carry_out<J: Job>(
         .counters()
         .backlog
         .store(delivery.backlog(), std::sync::atomic::Ordering::Relaxed);
-    let attempted = std::panic::AssertUnwindSafe(job.run(&delivery));
-    let mut attempted = std::pin::pin!(futures_util::FutureExt::catch_unwind(attempted));
-    let result = loop {
-        tokio::select! {
-            result = &mut attempted => break result,
-            () = context.shutdown().cancelled() => {
-                settle(&context, &handles, AckKind::Nak(None)).await;
-                return Ok(());
-            }
-            () = tokio::time::sleep(PROGRESS_INTERVAL) => settle(&context, &handles, AckKind::Progress).await,
-        }
+    let is_suspect = delivery.attempt() >= SUSPECT_ATTEMPTS;
+    let begun = match is_suspect {
+        true => suspects.begun(&epoch, delivery.sequence()).await,
+        false => 0,
     };
-    let result = result.unwrap_or_else(|_| {
-        Err(Failure::Reject {
-            rejection: panicked(J::NAME),
-        })
-    });
+    let result = if begun >= JOB_BEGUN_MAX {
+        let rejection = suspect::killed(J::NAME, begun);
+        Some(Err(Failure::Reject { rejection }))
+    } else {
+        if is_suspect {
+            suspects.begin_alone(&epoch, delivery.sequence(), begun + 1).await;
+        }
+        let result = attempt(&*job, &delivery, &handles, &context).await;
+        if is_suspect {
+            suspects.end_alone(&epoch, delivery.sequence()).await;
+        }
+        result
+    };
+    let Some(result) = result else {
+        settle(&context, &handles, AckKind::Nak(None)).await;
+        return Ok(());
+    };
     let mut flight = Flight::default();
     let rejection = match result {
         Ok(report) => {
@@ -135,19 +166,20 @@ async fn carry_out<J: Job>(
         }
         Err(Failure::Fatal(error)) => return Err(error),
         Err(Failure::Reject { rejection }) => rejection,
-        Err(Failure::Retry { reason, .. }) if delivery.attempt() >= ATTEMPTS_MAX => {
-            exhausted(delivery.attempt(), &reason)
-        }
         Err(Failure::Retry { after, reason }) => {
-            tracing::warn!(
-                worker = J::NAME,
-                sequence = delivery.sequence(),
-                reason,
-                "a job is tried again later"
-            );
-            context.count(|counters| &counters.retried, 1);
-            settle(&context, &handles, AckKind::Nak(Some(after))).await;
-            return Ok(());
+            let failures = suspects.failed(&epoch, &delivery).await;
+            if failures < ATTEMPTS_MAX {
+                tracing::warn!(
+                    worker = J::NAME,
+                    sequence = delivery.sequence(),
+                    reason,
+                    "a job is tried again later"
+                );
+                context.count(|counters| &counters.retried, 1);
+                settle(&context, &handles, AckKind::Nak(Some(after))).await;
+                return Ok(());
+            }
+            exhausted(failures, &reason)
         }
     };
     let letter = dead::whole(&delivery, rejection);

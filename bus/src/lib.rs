@@ -7,6 +7,7 @@
 //! A worker sees [`Context`] (its connection and name), [`Delivery`] (a message), [`Stage`], [`Job`] or [`Writer`]
 //! (what it implements) and [`Outbox`] (what it publishes).
 
+mod advisory;
 mod apply;
 pub mod bucket;
 mod claim;
@@ -24,6 +25,7 @@ mod gauge;
 pub mod heartbeat;
 mod hole;
 pub mod job;
+mod journal;
 mod live;
 pub mod monitor;
 mod outbox;
@@ -37,6 +39,7 @@ mod service;
 mod source;
 pub mod stage;
 mod survey;
+mod suspect;
 pub mod telemetry;
 pub mod testing;
 pub mod topology;
@@ -46,6 +49,7 @@ pub mod writer;
 pub use bytes::Bytes;
 pub use tokio_util::sync::CancellationToken;
 
+pub use advisory::Advisory;
 pub use apply::Scope;
 pub use bucket::{Bucket, Watched};
 pub use claim::Claim;

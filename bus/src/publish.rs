@@ -1,12 +1,14 @@
 //! Publishing single messages: acknowledged, pipelined, or live.
 
-use async_nats::jetstream;
+use async_nats::header::{HeaderName, HeaderValue};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::retry::Policy;
 
 /// Where an acknowledged message ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,56 @@ impl Context {
         })
     }
 
+    /// Publishes one message with headers into a stream, trying again under its id for some seconds.
+    ///
+    /// # Errors
+    /// A header that cannot be sent, or [`Error::NotAcknowledged`]: the message may or may not be stored.
+    pub async fn publish_with_headers(
+        &self,
+        subject: &str,
+        map: &[(String, String)],
+        payload: Bytes,
+        message_id: &str,
+    ) -> Result<Stored> {
+        let mut headers = header_map(map).map_err(|name| {
+            Error::jetstream(
+                format!("sending a message on {subject}"),
+                format!("its header {name} cannot be written"),
+            )
+        })?;
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
+        let mut delays = Policy::PUBLISH.delays();
+        loop {
+            let message = PublishMessage::build()
+                .payload(payload.clone())
+                .headers(headers.clone());
+            let sent = match self.jetstream().send_publish(subject.to_owned(), message).await {
+                Ok(future) => future.await,
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(ack) => {
+                    return Ok(Stored {
+                        stream: ack.stream,
+                        sequence: ack.sequence,
+                        duplicate: ack.duplicate,
+                    });
+                }
+                Err(error) => match delays.next() {
+                    Some(delay) if error.kind() != PublishErrorKind::MaxPayloadExceeded => {
+                        tokio::time::sleep(delay).await;
+                    }
+                    _ => {
+                        return Err(Error::NotAcknowledged {
+                            subject: subject.to_owned(),
+                            source: error.into(),
+                        });
+                    }
+                },
+            }
+        }
+    }
+
     /// Publishes one message into a stream, provided that `expected_sequence` is still the stream's newest on this
     /// subject (0: there is none). `None`: somebody else was faster. Of two who try, one wins: no lease is needed.
     ///
@@ -101,6 +153,20 @@ impl Context {
                 source: error.into(),
             })
     }
+}
+
+/// The headers as the client has them; or the name of one that cannot be sent.
+fn header_map(from: &[(String, String)]) -> std::result::Result<HeaderMap, &str> {
+    let mut map = HeaderMap::new();
+    for (name, value) in from {
+        let header = name
+            .parse::<HeaderName>()
+            .ok()
+            .zip(value.parse::<HeaderValue>().ok());
+        let (header, value) = header.ok_or(name.as_str())?;
+        map.append(header, value);
+    }
+    Ok(map)
 }
 
 /// The acknowledgement of one published message, still on its way.

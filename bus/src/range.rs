@@ -95,6 +95,29 @@ impl Context {
         })
     }
 
+    /// The first message of `stream` between two sequences that has all these headers.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn find_by_headers(
+        &self,
+        stream: &str,
+        first: u64,
+        last: u64,
+        wanted: &[(&str, String)],
+    ) -> Result<Option<u64>> {
+        let mut range = self.range_of_headers(stream, first, last).await?;
+        while let Some(message) = range.next().await? {
+            if wanted
+                .iter()
+                .all(|(name, value)| message.header(name) == Some(value))
+            {
+                return Ok(Some(message.sequence()));
+            }
+        }
+        Ok(None)
+    }
+
     /// The newest message of `stream` on a subject, if there is one.
     ///
     /// # Errors

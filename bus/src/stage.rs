@@ -22,6 +22,7 @@ use crate::flight::{Flight, settle};
 use crate::outbox::Outbox;
 use crate::pull::Lost;
 use crate::source::{self, Input, Source};
+use crate::suspect::{self, BEGUN_MAX, SUSPECT_ATTEMPTS, Suspects};
 use crate::topology::HEADROOM_BYTES;
 use crate::unreadable;
 
@@ -87,6 +88,7 @@ pub async fn run<S: Stage>(config: S::Config, batch: BatchConfig, context: Conte
         newest: 0,
         linger: Duration::from_millis(batch.linger_milliseconds.into()),
         flights_max: batch.flights_max.max(1),
+        suspects: Suspects::new(&context, S::input()),
         context,
     };
     let context = runner.context.clone();
@@ -115,6 +117,7 @@ struct Runner<S> {
     newest: u64,
     linger: Duration,
     flights_max: usize,
+    suspects: Suspects,
     context: Context,
 }
 
@@ -164,6 +167,7 @@ impl<S: Stage> Runner<S> {
     async fn take(&mut self, chunk: Vec<async_nats::Message>) -> anyhow::Result<Option<Lost>> {
         self.context.count(|counters| &counters.received, chunk.len());
         let mut backlog = 0;
+        let mut suspects = Vec::new();
         for message in chunk {
             let Some(delivery) = Delivery::new(message) else {
                 tracing::warn!(
@@ -176,16 +180,53 @@ impl<S: Stage> Runner<S> {
                 return Ok(Some(Lost::Anew));
             }
             backlog = delivery.backlog();
+            if delivery.attempt() >= SUSPECT_ATTEMPTS {
+                suspects.push(delivery);
+                continue;
+            }
             self.process(&delivery).await?;
+        }
+        if !suspects.is_empty() {
+            self.process_suspects(suspects).await?;
         }
         self.context.counters().backlog.store(backlog, Relaxed);
         Ok(None)
     }
 
+    /// What was delivered often may be what ends this process: see [`suspect`].
+    async fn process_suspects(&mut self, suspects: Vec<Delivery>) -> anyhow::Result<()> {
+        let epoch = self.epoch.clone();
+        let notes = self.suspects.clone();
+        let sorted = notes.sort(&epoch, suspects).await;
+        if !sorted.together.is_empty() {
+            notes.begin_together(&epoch, &sorted.together).await;
+            for delivery in &sorted.together {
+                self.process(delivery).await?;
+            }
+            notes.end_together(&epoch).await;
+        }
+        for (delivery, begun) in sorted.alone {
+            let result = if begun >= BEGUN_MAX {
+                let rejection = suspect::killed(S::NAME, begun);
+                Err(Failure::Reject { rejection })
+            } else {
+                notes.begin_alone(&epoch, delivery.sequence(), begun + 1).await;
+                let result = self.attempt(&delivery);
+                notes.end_alone(&epoch, delivery.sequence()).await;
+                result
+            };
+            self.conclude(&delivery, result).await?;
+        }
+        Ok(())
+    }
+
     async fn process(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
-        let Some(handle) = delivery.ack_handle() else {
-            return Ok(());
-        };
+        let result = self.attempt(delivery);
+        self.conclude(delivery, result).await
+    }
+
+    /// Calls the stage. Of what failed, nothing is left in the outbox.
+    fn attempt(&mut self, delivery: &Delivery) -> Result<(), Failure> {
         let dead_before = self.outbox.dead_count();
         let stage = &mut self.stage;
         let outbox = &mut self.outbox;
@@ -203,6 +244,14 @@ impl<S: Stage> Runner<S> {
         if result.is_err() {
             self.outbox.roll_back(dead_before);
         }
+        result
+    }
+
+    /// Does with a message what its result says.
+    async fn conclude(&mut self, delivery: &Delivery, result: Result<(), Failure>) -> anyhow::Result<()> {
+        let Some(handle) = delivery.ack_handle() else {
+            return Ok(());
+        };
         let letters_due = self.outbox.dead_count() > 0;
         match result {
             Ok(()) => {
@@ -215,10 +264,12 @@ impl<S: Stage> Runner<S> {
                 self.flight.ack(handle);
             }
             Err(Failure::Reject { rejection }) => self.bury(delivery, handle, rejection),
-            Err(Failure::Retry { reason, .. }) if delivery.attempt() >= ATTEMPTS_MAX => {
-                self.bury(delivery, handle, exhausted(delivery.attempt(), &reason));
-            }
             Err(Failure::Retry { after, reason }) => {
+                let failures = self.suspects.failed(&self.epoch, delivery).await;
+                if failures >= ATTEMPTS_MAX {
+                    self.bury(delivery, handle, exhausted(failures, &reason));
+                    return Ok(());
+                }
                 tracing::debug!(
                     worker = S::NAME,
                     sequence = delivery.sequence(),
@@ -308,8 +359,7 @@ pub(crate) fn exhausted(attempts: u64, reason: &str) -> Rejection {
         reason: Reason::RetriesExhausted,
         place: "payload".into(),
         problem: format!("failed {attempts} deliveries, the last with: {reason}"),
-        fix: "remove the cause, then publish its payload again on its subject (both are in the table dead)"
-            .into(),
+        fix: "remove the cause, then see `aiai dead replay`".into(),
     }
 }
 

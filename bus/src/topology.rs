@@ -12,6 +12,8 @@ use async_nats::jetstream::kv::Config as BucketConfig;
 use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, RetentionPolicy, StorageType};
 use serde::{Deserialize, Serialize};
 
+use crate::advisory;
+
 /// What agents published.
 pub const INGEST: &str = "INGEST";
 /// Canonical events in batches.
@@ -24,12 +26,18 @@ pub const ALERTS: &str = "ALERTS";
 pub const ARCHIVE: &str = "ARCHIVE";
 /// Dead letters.
 pub const DEAD: &str = "DEAD";
-/// All streams, in the order in which messages pass them.
+/// The server's word about messages that nobody will get any more.
+pub const ADVISORY: &str = "ADVISORY";
+/// All streams of messages, in the order in which messages pass them.
 pub const STREAMS: [&str; 6] = [INGEST, EVENTS, ROLLUP, ALERTS, ARCHIVE, DEAD];
 /// The bucket in which workers report that they live.
 pub const WORKERS_BUCKET: &str = "workers";
 /// The bucket in which copies of worker route share which models are cooled down.
 pub const COOLING_BUCKET: &str = "cooling";
+/// The bucket in which workers note which messages they have begun that may end them.
+pub(crate) const SUSPECTS_BUCKET: &str = "suspects";
+/// A note about such a message is forgotten after this time, in seconds.
+const SUSPECTS_TTL_SECONDS: u64 = 3600;
 /// A heartbeat older than this is forgotten, in seconds.
 pub(crate) const HEARTBEAT_TTL_SECONDS: u64 = 20;
 /// Twice the longest window of a rule: an alert is known as told from the beginning of its window until well after its end.
@@ -39,6 +47,11 @@ pub const EPOCH_KEY: &str = "aiai-epoch";
 
 /// A message may be this large with its headers, if the server's `max_payload` allows it.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Size of the stream of advisories, and of one of them.
+const ADVISORY_MEGABYTES: u32 = 64;
+const ADVISORY_BYTES_MAX: usize = 64 * 1024;
+/// Room in INGEST for the headers that a replay adds to the largest message.
+const REPLAY_BYTES: usize = 4 * 1024;
 /// Room that a dead letter's headers need beside the original message.
 pub const HEADROOM_BYTES: usize = 64 * 1024;
 
@@ -115,7 +128,8 @@ impl Topology {
 }
 
 fn streams(config: &StreamsConfig, max_payload_bytes: usize) -> Vec<StreamConfig> {
-    let ingest_message_bytes = MESSAGE_BYTES_MAX.min(max_payload_bytes.saturating_sub(HEADROOM_BYTES));
+    let ingest_message_bytes =
+        MESSAGE_BYTES_MAX.min(max_payload_bytes.saturating_sub(HEADROOM_BYTES)) + REPLAY_BYTES;
     vec![
         stream(
             config,
@@ -165,7 +179,29 @@ fn streams(config: &StreamsConfig, max_payload_bytes: usize) -> Vec<StreamConfig
             config.archive_max_megabytes,
             max_payload_bytes,
         ),
+        advisories(config),
     ]
+}
+
+/// Nobody waits for an answer from it, so it makes room for the newest: a backstop, not a ledger.
+fn advisories(config: &StreamsConfig) -> StreamConfig {
+    let subjects: Vec<String> = STREAMS
+        .iter()
+        .flat_map(|stream| advisory::subjects(stream))
+        .collect();
+    let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+    let what = "messages whose delivery ended: dead letters already, or to be recovered";
+    StreamConfig {
+        discard: DiscardPolicy::Old,
+        ..stream(
+            config,
+            ADVISORY,
+            what,
+            &subjects,
+            ADVISORY_MEGABYTES,
+            ADVISORY_BYTES_MAX,
+        )
+    }
 }
 
 fn durables(config: &StreamsConfig) -> Vec<Durable> {
@@ -185,6 +221,7 @@ fn durables(config: &StreamsConfig) -> Vec<Durable> {
         durable(ALERTS, "webhook", "alerts.>", job_wait, 1000),
         durable(ARCHIVE, "archive", "archive.job", job_wait, 100),
         durable(ARCHIVE, "sink", "archive.>", sink_wait, 1000),
+        durable(ADVISORY, "sink", ">", job_wait, 1000),
     ]
 }
 
@@ -202,6 +239,13 @@ fn buckets(config: &StreamsConfig) -> Vec<BucketConfig> {
             COOLING_BUCKET,
             "models that are cooled down after failures",
             Duration::ZERO,
+            StorageType::File,
+        ),
+        bucket(
+            config,
+            SUSPECTS_BUCKET,
+            "messages delivered often: begun and not finished, failures counted",
+            Duration::from_secs(SUSPECTS_TTL_SECONDS),
             StorageType::File,
         ),
     ]

@@ -102,6 +102,24 @@ async fn sweep(context: &Context, input: Input, stage: &str, floor: u64) -> Resu
     Ok(())
 }
 
+/// Makes a dead letter of a message if no client can read it; none if one can. False: the stream no longer has it.
+pub(crate) async fn bury_if_unreadable(
+    context: &Context,
+    stream: &str,
+    stage: &str,
+    epoch: &str,
+    sequence: u64,
+) -> Result<Option<bool>> {
+    let Some(raw) = read(context, stream, sequence).await? else {
+        return Ok(Some(false));
+    };
+    let Some(problem) = problem_of(&raw) else {
+        return Ok(None);
+    };
+    bury(context, stream, stage, epoch, sequence, &raw, problem).await?;
+    Ok(Some(true))
+}
+
 /// Whether the stream no longer has this message.
 pub(crate) async fn is_gone(context: &Context, stream: &str, sequence: u64) -> Result<bool> {
     Ok(read(context, stream, sequence).await?.is_none())

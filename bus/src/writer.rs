@@ -5,6 +5,7 @@
 //! its checkpoint and not the durable's is the truth: on every (re)opening the durable is moved there.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
@@ -21,6 +22,7 @@ use crate::delivery::{AckHandle, Delivery};
 use crate::error::chain;
 use crate::flight::{Flight, settle};
 use crate::hole::{self, Hole};
+use crate::journal::Journal;
 use crate::pull::Lost;
 use crate::source::{self, Input};
 use crate::stage::went_back;
@@ -54,6 +56,12 @@ pub trait Writer: Send + 'static {
     /// When nothing was stored.
     fn commit(&mut self, batch: &[Received]) -> Result<Unstored, CommitFailure>;
 
+    /// A file of its own beside the store, in which the runtime notes what is being committed: a batch that ends the
+    /// process is then taken apart, and what ends it alone, again and again, becomes a dead letter. None: not noted.
+    fn journal(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// A message that `commit` returned is a dead letter now.
     fn buried(&mut self, received: &Received);
 
@@ -83,6 +91,8 @@ pub enum CommitFailure {
     Retry(anyhow::Error),
     /// The writer cannot go on without a restart.
     Fatal(anyhow::Error),
+    /// The same, and perhaps because of this batch: after the restart it is suspected as one that ended the process.
+    Broken(anyhow::Error),
 }
 
 /// How a writer batches.
@@ -118,6 +128,7 @@ type Inputs = SelectAll<futures_util::stream::BoxStream<'static, (usize, Result<
 /// When the writer's thread dies.
 pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -> anyhow::Result<()> {
     let mut runner = Runner {
+        journal: Journal::open(writer.journal().as_deref()),
         writer: Some(writer),
         config,
         context: context.clone(),
@@ -177,6 +188,7 @@ struct Runner<W> {
     newest: Vec<u64>,
     /// The holes of each input at the last look.
     holes: Vec<Option<u64>>,
+    journal: Journal,
     flown: u64,
 }
 
@@ -192,7 +204,8 @@ impl<W: Writer> Runner<W> {
         let mut looks = tokio::time::interval(HOLES_INTERVAL);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while lost.is_none() {
-            let full = collecting.is_full(&self.config);
+            let full =
+                collecting.is_full(&self.config) || collecting.messages.len() >= self.journal.messages_max();
             let some = !collecting.messages.is_empty();
             if commit.is_none() && some && (full || deadline <= Instant::now()) {
                 commit = Some(self.start_commit(std::mem::take(&mut collecting))?);
@@ -289,14 +302,28 @@ impl<W: Writer> Runner<W> {
             .take()
             .ok_or_else(|| anyhow::anyhow!("a commit is already running"))?;
         let context = self.context.clone();
-        Ok(tokio::task::spawn_blocking(move || {
-            commit(writer, batch, &context)
+        let guilty = self.journal.begin(&batch.messages, &W::inputs());
+        Ok(tokio::task::spawn_blocking(move || match guilty {
+            None => commit(writer, batch, &context),
+            Some(rejection) => Committed {
+                writer,
+                batch,
+                unstored: Ok(Unstored {
+                    rejected: vec![(0, rejection)],
+                    ..Unstored::default()
+                }),
+                // Until its dead letter is stored.
+                is_suspect: true,
+            },
         }))
     }
 
     /// Acknowledges a committed batch.
     async fn finish(&mut self, done: Committed<W>) -> anyhow::Result<()> {
         let mut writer = done.writer;
+        if !done.is_suspect {
+            self.journal.end(&done.batch.messages, done.unstored.is_ok());
+        }
         let unstored = match done.unstored {
             Ok(unstored) => unstored,
             Err(Some(error)) => return Err(error),
@@ -343,6 +370,7 @@ impl<W: Writer> Runner<W> {
         flight.number(&format!("{}:{number}", self.context.instance()));
         if !flight.is_empty() && flight.fly(self.context.clone()).await {
             buried.into_iter().for_each(|received| writer.buried(received));
+            self.journal.end(&done.batch.messages, true);
         }
         self.writer = Some(writer);
         Ok(())

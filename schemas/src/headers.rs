@@ -37,3 +37,13 @@ pub const INDEX: &str = "Aiai-Index";
 pub const SUBJECT: &str = "Aiai-Subject";
 /// Dead letters: RFC 3339 time at which NATS stored the original message.
 pub const STORED: &str = "Aiai-Stored";
+
+/// A message that is published again: the dead letter it comes from, by its sequence in DEAD. Its [`STORED`] says when
+/// the message was stored first.
+pub const REPLAY_OF: &str = "Aiai-Replay-Of";
+/// A message that is published again: how often it has been, this time counted.
+pub const REPLAY_COUNT: &str = "Aiai-Replay-Count";
+/// Notes about dead letters: the letters, as [`crate::Origins`] writes them; for who reads headers only.
+pub const LETTERS: &str = "Aiai-Letters";
+/// What stands before the name of an original header that must not act again.
+pub const ORIGINAL_PREFIX: &str = "Aiai-Original-";

@@ -25,6 +25,7 @@ mod usage;
 
 pub mod alert;
 pub mod archive;
+pub mod dead;
 pub mod headers;
 pub mod ledger;
 pub mod limits;

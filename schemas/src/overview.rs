@@ -28,6 +28,9 @@ pub struct Overview {
     pub usage_today: Option<UsageToday>,
     /// The loss proof.
     pub ledger: Ledger,
+    /// Dead letters about which nobody did anything yet.
+    #[serde(default)]
+    pub dead_open: u64,
     /// The database file.
     pub database: DatabaseInfo,
 }

@@ -72,6 +72,12 @@ reasons! {
     RetriesExhausted = "retries_exhausted",
     /// Written by the runtime: the worker panicked.
     WorkerPanicked = "worker_panicked",
+    /// Written by the runtime: it ended its worker again and again.
+    WorkerKilled = "worker_killed",
+    /// Written by the sink: somebody else ended its delivery, so no worker got it any more.
+    Terminated = "terminated",
+    /// Written by the sink: the server gave up delivering it.
+    MaxDeliveries = "max_deliveries",
     /// Written by the runtime: headers or a subject that no client can read.
     UnreadableHeaders = "unreadable_headers",
     /// Written by the sink: a message on EVENTS or DEAD that is not as workers write it.

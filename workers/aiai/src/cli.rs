@@ -1,5 +1,7 @@
 //! The command line: nouns, verbs, and examples before options.
 
+pub mod dead;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -136,6 +138,18 @@ pub enum Command {
   aiai query 'SHOW TABLES'
   aiai query 'SELECT * FROM usage' -o csv > usage.csv")]
     Query(Query),
+    /// Dead letters: messages that were rejected, with the reason; publish them again once it is gone
+    #[command(before_help = "Examples:
+  aiai dead list
+  aiai dead show 17
+  aiai dead replay --reason unknown_field --dry-run  what would be published again
+  aiai dead replay --reason unknown_field --yes
+  aiai dead drop 17 --yes")]
+    Dead {
+        /// What to do.
+        #[command(subcommand)]
+        command: dead::DeadCommand,
+    },
     /// Which model to call
     #[command(before_help = "Examples:
   aiai route decide '{\"task_complexity\":\"medium\",\"tokens_in\":2000,\"tokens_out\":500,\"needs\":[\"tools\"]}'

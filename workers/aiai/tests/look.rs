@@ -69,8 +69,8 @@ fn the_ledger_and_the_status_say_what_the_page_says() {
         "{text:?}"
     );
     for words in [
-        "dead letters: 1 invalid_json",
-        "aiai query 'SELECT place",
+        "open dead letters: 1 (1 invalid_json)",
+        "aiai dead list",
         "ledger    published ",
         "EVENTS",
         "dashboard",

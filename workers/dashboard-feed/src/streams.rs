@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Context, Delivery, StreamFigures, topology};
-use schemas::headers;
+use schemas::dead::{self, Deed};
 use schemas::live::{DeadLetter, cut};
+use schemas::{Origins, headers};
 
 use crate::feed::{Feed, now_ms, paced};
 use crate::readings::{Reading, lag};
@@ -16,7 +17,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// A rate is taken over so many readings, at most.
 const READINGS: usize = 5;
 /// Dead letters told.
-const DEAD_MAX: u64 = 10;
+const DEAD_MAX: usize = 10;
+/// The newest messages of DEAD among which they are looked for; the others are older, or notes.
+const DEAD_LOOKED_AT: u64 = 200;
 
 /// Reads and tells the figures.
 pub(crate) async fn follow(feed: Arc<Feed>) {
@@ -86,8 +89,25 @@ fn dead_sequence(streams: &[StreamFigures]) -> u64 {
 }
 
 async fn dead_letters(context: &Context) -> bus::Result<Vec<DeadLetter>> {
-    let newest = context.newest_headers(topology::DEAD, DEAD_MAX).await?;
-    Ok(newest.iter().rev().map(dead_letter).collect())
+    let newest = context.newest_headers(topology::DEAD, DEAD_LOOKED_AT).await?;
+    Ok(open_letters(&newest))
+}
+
+/// The newest of them about which nobody did anything, the newest first.
+fn open_letters(newest: &[Delivery]) -> Vec<DeadLetter> {
+    let (notes, letters): (Vec<_>, Vec<_>) = newest
+        .iter()
+        .partition(|message| dead::is_note(message.subject()));
+    let done: Vec<Origins> = notes
+        .into_iter()
+        .filter(|note| note.subject() != Deed::Replaying.subject())
+        .filter_map(|note| note.header(headers::LETTERS)?.parse().ok())
+        .collect();
+    let open = letters
+        .into_iter()
+        .rev()
+        .filter(|letter| !done.iter().any(|done| done.contains(letter.sequence())));
+    open.take(DEAD_MAX).map(dead_letter).collect()
 }
 
 fn dead_letter(message: &Delivery) -> DeadLetter {

@@ -36,7 +36,7 @@ impl bus::Stage for Ingest {
             content_type: message.header(headers::CONTENT_TYPE),
             payload,
             origin: message.sequence(),
-            stored: Time(message.stored_microseconds()),
+            stored: first_stored(message),
         };
         let mut whole = None;
         decode(&incoming, &mut |decoded| match decoded {
@@ -64,6 +64,17 @@ impl bus::Stage for Ingest {
         });
         whole.map_or(Ok(()), |rejection| Err(Failure::Reject { rejection }))
     }
+}
+
+/// When NATS stored the message; of a replay, when it was stored first: the time of an event that names none stays what
+/// it was. Whoever makes this up could as well have written a timestamp.
+fn first_stored(message: &Delivery) -> Time {
+    let stored = Time(message.stored_microseconds());
+    let first = message.header(headers::REPLAY_OF).and_then(|_| {
+        let first: Time = message.header(headers::STORED)?.parse().ok()?;
+        (first <= stored).then_some(first)
+    });
+    first.unwrap_or(stored)
 }
 
 fn last_token(subject: &str) -> &str {

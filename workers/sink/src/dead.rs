@@ -6,9 +6,10 @@ use std::collections::HashSet;
 
 use anyhow::Context;
 use duckdb::Connection;
-use duckdb::arrow::datatypes::{TimestampMicrosecondType, UInt16Type, UInt32Type, UInt64Type};
+use duckdb::arrow::datatypes::{TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use schemas::archive::{self, Job};
 use schemas::{Kind, Origins, Time, headers};
+use serde::Deserialize;
 
 use crate::appending::{BytesColumn, Columns, NumberColumn, TextColumn, numbers};
 use crate::kinds::kind_of;
@@ -16,6 +17,8 @@ use crate::progress::Progress;
 use crate::ranges::SEQUENCE_MAX;
 use crate::{Headers, StoredMessage};
 
+/// The state of a letter about which nobody did anything yet.
+const OPEN: &str = "open";
 /// The stage whose work the sink does itself where it gave up.
 const ROLLUP_STAGE: &str = "rollup";
 /// The stage that writes files.
@@ -104,6 +107,43 @@ impl<'a> DeadLetter<'a> {
     }
 }
 
+/// Who sent a payload: the `source` of its one object, or the one that all its objects name. Deliberately as the sender
+/// wrote it: what cannot be read has none.
+fn source_of(payload: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Sender {
+        source: Option<String>,
+    }
+    let is_array = payload.trim_ascii_start().starts_with(b"[");
+    let senders: Vec<Sender> = if is_array {
+        serde_json::from_slice(payload).ok()?
+    } else {
+        let objects = serde_json::Deserializer::from_slice(payload).into_iter();
+        objects.collect::<Result<_, _>>().ok()?
+    };
+    let mut sources = senders.into_iter().map(|sender| sender.source);
+    let first = sources.next()??;
+    sources
+        .all(|source| source.as_deref() == Some(&first))
+        .then_some(first)
+}
+
+/// To version 5: letters have a state. All that are there are open; where there was only one epoch of DEAD they are of it.
+pub(crate) fn add_states(connection: &Connection) -> anyhow::Result<()> {
+    connection.execute_batch(
+        "ALTER TABLE dead ADD COLUMN IF NOT EXISTS dead_epoch VARCHAR;
+         ALTER TABLE dead ADD COLUMN IF NOT EXISTS source VARCHAR;
+         ALTER TABLE dead ADD COLUMN IF NOT EXISTS state VARCHAR;
+         ALTER TABLE dead ADD COLUMN IF NOT EXISTS state_at TIMESTAMP;
+         ALTER TABLE dead ADD COLUMN IF NOT EXISTS replay_of UBIGINT;
+         ALTER TABLE dead ADD COLUMN IF NOT EXISTS replay_count UTINYINT;
+         UPDATE dead SET state = 'open',
+            source = TRY(json_extract_string(decode(payload), '$.source')),
+            dead_epoch = (SELECT min(epoch) FROM checkpoint WHERE stream = 'DEAD' HAVING count(*) = 1);",
+    )?;
+    Ok(())
+}
+
 fn lines(payload: &[u8]) -> u64 {
     payload.iter().filter(|byte| **byte == b'\n').count() as u64
 }
@@ -178,6 +218,11 @@ pub(crate) struct DeadColumns {
     payload: BytesColumn,
     dead_seq: Vec<u64>,
     dead_at: Vec<i64>,
+    dead_epoch: TextColumn,
+    source: TextColumn,
+    state: TextColumn,
+    replay_of: NumberColumn<UInt64Type>,
+    replay_count: NumberColumn<UInt8Type>,
 }
 
 impl DeadColumns {
@@ -201,6 +246,13 @@ impl DeadColumns {
         self.payload.push(message.payload);
         self.dead_seq.push(message.sequence);
         self.dead_at.push(message.stored.0);
+        self.dead_epoch.push(Some(message.stream_epoch));
+        self.source.push(source_of(message.payload).as_deref());
+        self.state.push(Some(OPEN));
+        let number = |name: &str| header(name)?.parse().ok();
+        self.replay_of.push(number(headers::REPLAY_OF));
+        self.replay_count
+            .push(header(headers::REPLAY_COUNT).and_then(|count| count.parse().ok()));
         Ok(())
     }
 
@@ -225,6 +277,11 @@ impl DeadColumns {
             ("payload", self.payload.take()),
             ("dead_seq", numbers::<UInt64Type>(&mut self.dead_seq)),
             ("dead_at", numbers::<TimestampMicrosecondType>(&mut self.dead_at)),
+            ("dead_epoch", self.dead_epoch.take()),
+            ("source", self.source.take()),
+            ("state", self.state.take()),
+            ("replay_of", self.replay_of.take()),
+            ("replay_count", self.replay_count.take()),
         ]
     }
 }

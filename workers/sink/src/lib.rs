@@ -6,6 +6,7 @@
 mod accounting;
 mod accounts;
 mod activity;
+mod advisories;
 mod alerts;
 mod answers;
 mod appending;
@@ -24,6 +25,7 @@ mod ledger;
 mod live;
 mod message;
 mod migrate;
+mod notes;
 mod open;
 mod overview;
 mod progress;

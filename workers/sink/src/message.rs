@@ -136,6 +136,8 @@ pub struct Outcome {
 pub struct CommitError {
     /// Whether the same batch may succeed later without anybody touching the program (disk full, memory).
     pub retry: bool,
+    /// Whether DuckDB broke on it: perhaps this batch is the cause.
+    pub broken: bool,
     /// What to do about it.
     pub fix: &'static str,
     source: anyhow::Error,
@@ -145,6 +147,7 @@ impl CommitError {
     pub(crate) fn new(source: anyhow::Error) -> Self {
         let text = format!("{source:#}").to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        let broken = has(&["fatal error", "invalidated"]);
         let (retry, fix) = if has(&["no space left", "disk full", "not enough space"]) {
             (
                 true,
@@ -155,7 +158,7 @@ impl CommitError {
                 true,
                 "raise sink.memory_limit_megabytes or lower sink.commit.rows_max",
             )
-        } else if has(&["fatal error", "invalidated"]) {
+        } else if broken {
             (
                 false,
                 "restart the sink: DuckDB has closed the database after a fatal error",
@@ -171,7 +174,12 @@ impl CommitError {
                 "see the sink's log; nothing is lost, the messages stay in NATS",
             )
         };
-        CommitError { retry, fix, source }
+        CommitError {
+            retry,
+            broken: broken && !retry,
+            fix,
+            source,
+        }
     }
 }
 

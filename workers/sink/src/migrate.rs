@@ -4,7 +4,7 @@ use anyhow::Context;
 use duckdb::{Connection, params};
 use schemas::Kind;
 
-use crate::{RangeSet, Source, kinds};
+use crate::{RangeSet, Source, dead, kinds};
 
 /// Runs a change as a whole or not at all.
 pub(crate) fn in_transaction<T>(
@@ -23,21 +23,24 @@ pub(crate) fn in_transaction<T>(
     changed
 }
 
-/// From an older version to this one, through all between.
+/// From any older version to today's, one step after the other.
 pub(crate) fn upgrade(
     connection: &Connection,
-    version: u32,
+    from: u32,
     create: impl FnOnce() -> String,
 ) -> anyhow::Result<()> {
     in_transaction(connection, |connection| {
-        if version < 3 {
-            name_messages(connection)?;
+        if from < 3 {
+            name_events(connection)?;
+        }
+        if from < 5 {
+            dead::add_states(connection)?;
         }
         connection.execute_batch(&create())?;
-        if version < 3 {
+        if from < 3 {
             begin_archive(connection)?;
         }
-        if version < 4 {
+        if from < 4 {
             kinds::fill(connection).context("could not count what is stored by kind")?;
         }
         Ok(())
@@ -48,7 +51,7 @@ pub(crate) fn upgrade(
 ///
 /// Rows do not say which EVENTS message they came from until now, and nobody can find out. They stay in the table for
 /// good (their sequence is null), and the archive begins behind them.
-fn name_messages(connection: &Connection) -> anyhow::Result<()> {
+fn name_events(connection: &Connection) -> anyhow::Result<()> {
     for kind in Kind::ALL {
         connection.execute_batch(&format!(
             "ALTER TABLE {kind} ADD COLUMN IF NOT EXISTS events_seq UBIGINT;

@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use duckdb::{Connection, OptionalExt, params};
-use schemas::Time;
 use schemas::archive::{Coverage, CoverageRequest};
 use schemas::ledger::Report;
 use schemas::overview::{DatabaseInfo, Ledger, Overview};
+use schemas::{Time, headers};
 
 use crate::accounts::{self, Accounts};
 use crate::activity::SECOND;
@@ -50,6 +50,7 @@ impl Monitor {
     /// The database cannot be read.
     pub fn overview(&self, figures: &StreamFigures, now: Time) -> anyhow::Result<Overview> {
         let ledger = self.ledger(figures).context("could not read the ledger")?;
+        let dead_open = self.dead_open().context("could not count the dead letters")?;
         let second = now.0.div_euclid(SECOND);
         let live = lock(&self.live);
         let (sources, sources_omitted) = live.rates.sources(second);
@@ -63,6 +64,7 @@ impl Monitor {
             nodes: live.vitals.nodes(second),
             usage_today: live.usage_today(now),
             ledger,
+            dead_open,
             database: self.database(),
         })
     }
@@ -75,6 +77,45 @@ impl Monitor {
         let connection = lock(&self.connection);
         let either = read_set(&connection, epoch, "stored")?.union(&read_set(&connection, epoch, "dead")?);
         Ok(either.contiguous())
+    }
+
+    /// The INGEST messages of the epoch that are stored or dead here.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn accounted(&self, epoch: &str) -> anyhow::Result<RangeSet> {
+        let connection = lock(&self.connection);
+        Ok(read_set(&connection, epoch, "stored")?.union(&read_set(&connection, epoch, "dead")?))
+    }
+
+    /// Whether it is known what became of a message of another stream than INGEST, at this stage: its aggregates are
+    /// merged, or there is a dead letter.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn is_accounted(
+        &self,
+        stream: &str,
+        epoch: &str,
+        sequence: u64,
+        stage: &str,
+    ) -> anyhow::Result<bool> {
+        let connection = lock(&self.connection);
+        if stage == "rollup" && archive::processed_set(&connection, Source::Merged, epoch)?.contains(sequence)
+        {
+            return Ok(true);
+        }
+        let (named, lives) = match stream {
+            "EVENTS" => (headers::EVENTS_SEQUENCE, headers::EVENTS_EPOCH),
+            _ => (headers::ORIGIN, headers::EPOCH),
+        };
+        let sql = format!(
+            "SELECT count(*) FROM dead WHERE stage = ? AND (headers->>'{named}') = ? AND (headers->>'{lives}') = ?"
+        );
+        let letters: u64 = connection
+            .prepare_cached(&sql)?
+            .query_row(params![stage, sequence.to_string(), epoch], |row| row.get(0))?;
+        Ok(letters > 0)
     }
 
     /// Every message of a stream's epoch up to this sequence was processed.
@@ -100,6 +141,13 @@ impl Monitor {
     /// The database cannot be read.
     pub fn coverage(&self, request: &CoverageRequest) -> anyhow::Result<Coverage> {
         self.read(|connection| archive::coverage(connection, request))
+    }
+
+    fn dead_open(&self) -> anyhow::Result<u64> {
+        let sql = "SELECT count(*) FROM dead WHERE state = 'open'";
+        let connection = lock(&self.connection);
+        let mut statement = connection.prepare_cached(sql)?;
+        Ok(statement.query_row([], |row| row.get(0))?)
     }
 
     fn database(&self) -> DatabaseInfo {

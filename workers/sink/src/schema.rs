@@ -7,7 +7,7 @@ use crate::rollup_views::rollup_views;
 use crate::{alerts, archive_views, migrate};
 
 /// Version of the tables below. Raise it, and add a migration, when one of them changes.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// A column: name, DuckDB type, comment.
 pub(crate) type Column = (&'static str, &'static str, &'static str);
@@ -144,9 +144,57 @@ const DEAD: &[Column] = &[
         "JSON",
         "all headers of the dead letter, the original ones among them",
     ),
-    ("payload", "BLOB", "the original payload, or the bad item alone"),
-    ("dead_seq", "UBIGINT", "sequence in DEAD"),
+    (
+        "payload",
+        "BLOB",
+        "the original payload, or the bad item alone; null once it was dropped",
+    ),
+    ("dead_seq", "UBIGINT", "sequence in DEAD: its number for people"),
     ("dead_at", "TIMESTAMP", "when NATS stored the dead letter, UTC"),
+    (
+        "dead_epoch",
+        "VARCHAR",
+        "ULID of the epoch of DEAD; null: stored before version 5, and not known",
+    ),
+    (
+        "source",
+        "VARCHAR",
+        "who sent it, where the payload can be read and says so",
+    ),
+    ("state", "VARCHAR", "open, replayed or dropped"),
+    (
+        "state_at",
+        "TIMESTAMP",
+        "since when, UTC; null: it was always open",
+    ),
+    (
+        "replay_of",
+        "UBIGINT",
+        "its message was a replay itself: of the dead letter with this dead_seq",
+    ),
+    (
+        "replay_count",
+        "UTINYINT",
+        "how often its message had been replayed; null: never",
+    ),
+];
+
+const DEAD_NOTE: &[Column] = &[
+    (
+        "dead_epoch",
+        "VARCHAR",
+        "ULID of the epoch of DEAD; null as in dead",
+    ),
+    ("dead_seq", "UBIGINT", "the dead letter: dead.dead_seq"),
+    (
+        "deed",
+        "VARCHAR",
+        "replaying (is about to be), replayed or dropped",
+    ),
+    ("count", "UTINYINT", "which replay of its message this is"),
+    ("stream", "VARCHAR", "the stream that took the replay"),
+    ("sequence", "UBIGINT", "the replay's sequence there"),
+    ("noted_at", "TIMESTAMP", "when NATS stored the note, UTC"),
 ];
 
 const ROLLUP: &[Column] = &[
@@ -218,6 +266,11 @@ const TABLES: &[Table] = &[
         name: "dead",
         comment: "dead letters: refused messages with the reason, as they came",
         columns: &[DEAD],
+    },
+    Table {
+        name: "dead_note",
+        comment: "what people did about dead letters, as it came",
+        columns: &[DEAD_NOTE],
     },
     Table {
         name: "duplicates",

@@ -64,6 +64,10 @@ async fn round(
     )
     .await?;
 
+    let advisories = context.stream_state(topology::ADVISORY).await?;
+    let handled = context.durable_state(topology::ADVISORY, "sink").await?.ack_floor;
+    trim(context, topology::ADVISORY, &advisories, handled + 1).await?;
+
     let now = now_microseconds();
     let before = now - i64::from(config.retain_hours) * MICROSECONDS_PER_HOUR;
     for (name, source, limit) in [

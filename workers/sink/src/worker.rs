@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,6 +12,7 @@ use schemas::{Reason, Rejection, Time};
 use tokio::sync::mpsc;
 
 use crate::accounting::Accountant;
+use crate::advisories::{self, Advisories};
 use crate::config::{AlertConfig, Config, DATABASE_FILE, RollupConfig};
 use crate::trim::now_microseconds;
 use crate::{Headers, Keeper, Monitor, Source, Store, StoredMessage, answers, keeping, trim};
@@ -84,6 +85,7 @@ impl Sink {
             limits(&context),
             context.clone(),
         );
+        let monitor_of_advisories = monitor.clone();
         let (alerts, told) = mpsc::channel(ALERTS_MAX);
         let writer = Writer {
             store,
@@ -111,8 +113,10 @@ impl Sink {
             accountant.run().await;
             Ok(())
         };
+        let advisories = Advisories::new(context.clone(), monitor_of_advisories);
+        let recovering = bus::job::run(advisories, advisories::CONCURRENCY, context.clone());
         let holding = async { claim.hold(&context).await.map_err(anyhow::Error::from) };
-        tokio::try_join!(writing, serving, trimming, telling, keeping, accounting, holding).map(|_| ())
+        tokio::try_join!(writing, serving, trimming, telling, keeping, accounting, recovering, holding).map(|_| ())
     }
 }
 
@@ -247,12 +251,12 @@ impl bus::Writer for Writer {
             })
             .collect();
         let outcome = self.store.commit(&messages).map_err(|error| {
-            let retry = error.retry;
+            let (retry, broken) = (error.retry, error.broken);
             let error = anyhow::Error::new(error);
-            if retry {
-                CommitFailure::Retry(error)
-            } else {
-                CommitFailure::Fatal(error)
+            match (retry, broken) {
+                (true, _) => CommitFailure::Retry(error),
+                (false, true) => CommitFailure::Broken(error),
+                (false, false) => CommitFailure::Fatal(error),
             }
         })?;
         self.monitor.record(&outcome);
@@ -285,6 +289,12 @@ impl bus::Writer for Writer {
             rejected: rejected.collect(),
             deferred: outcome.deferred,
         })
+    }
+
+    fn journal(&self) -> Option<PathBuf> {
+        let mut name = self.store.path().as_os_str().to_owned();
+        name.push(".committing");
+        Some(name.into())
     }
 
     fn buried(&mut self, received: &Received) {

@@ -14,6 +14,7 @@ use crate::appending::{self, TextColumn, numbers};
 use crate::columns::{EventColumns, Fill, MetricColumns, Stamp, UsageColumns};
 use crate::dead::{self, DeadColumns, DeadLetter, events_message};
 use crate::decode::{Canonical, Rows, decode};
+use crate::notes::DeadNote;
 use crate::progress::Progress;
 use crate::{Outcome, Rejected, Source, StoredMessage};
 
@@ -63,8 +64,18 @@ impl Writing<'_> {
 
     pub(crate) fn dead_letters(&mut self, batch: &[StoredMessage<'_>]) -> anyhow::Result<()> {
         let mut letters = Vec::new();
+        let mut notes = Vec::new();
         for (index, message) in batch.iter().enumerate() {
             if message.source != Source::Dead || !self.begin(message) {
+                continue;
+            }
+            if let Some(note) = DeadNote::read(message) {
+                if note.is_early(self.progress) {
+                    self.outcome.deferred.push(index);
+                    continue;
+                }
+                self.processed(message);
+                notes.push(note);
                 continue;
             }
             let letter = DeadLetter::read(message);
@@ -86,7 +97,11 @@ impl Writing<'_> {
         for (message, letter) in messages.into_iter().zip(&letters) {
             self.dead_letter(message, letter, &mut known)?;
         }
-        Ok(())
+        if !notes.is_empty() {
+            // The letters they are about may be of this very transaction.
+            self.flush()?;
+        }
+        notes.iter().try_for_each(|note| note.apply(self.connection))
     }
 
     fn dead_letter(

@@ -56,7 +56,7 @@ fn a_database_of_an_older_version_keeps_its_rows_and_archives_from_here_on() {
         write_old(&folder.path().join("aiai.duckdb"), version);
         let mut store = open(folder.path());
         let is_version = "SELECT value FROM aiai_meta WHERE key = 'schema_version'";
-        assert_eq!(rows(&store, is_version), [json!({"value": "4"})]);
+        assert_eq!(rows(&store, is_version), [json!({"value": "5"})]);
         let old = "SELECT name, value, events_seq, events_epoch FROM metric_all";
         let first = json!({"name": "old", "value": 1.5, "events_seq": null, "events_epoch": null});
         assert_eq!(rows(&store, old), std::slice::from_ref(&first));
@@ -154,4 +154,46 @@ fn a_database_of_version_3_is_counted_by_kind_as_far_as_its_tables_tell() {
     assert_eq!(after.current.stored, 3);
     assert_eq!(figures_of(&after)[0], line("metric", 2, 0, 6, 1));
     assert_eq!(figures_of(&after)[4], line("unattributed", 1, 0, 0, 0));
+}
+
+#[test]
+fn letters_of_an_older_version_are_open_and_can_be_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("aiai.duckdb");
+    commit(
+        &mut open(folder.path()),
+        &[&dead(1, 11, None), &dead(2, 12, None)],
+    );
+    let connection = duckdb::Connection::open(&file).unwrap();
+    // As version 3 and 4 left it.
+    connection
+        .execute_batch(
+            "ALTER TABLE dead DROP COLUMN dead_epoch; ALTER TABLE dead DROP COLUMN source;
+             ALTER TABLE dead DROP COLUMN state; ALTER TABLE dead DROP COLUMN state_at;
+             ALTER TABLE dead DROP COLUMN replay_of; ALTER TABLE dead DROP COLUMN replay_count;
+             DROP TABLE dead_note;
+             UPDATE dead SET payload = encode('{\"source\":\"me\"}') WHERE dead_seq = 1;
+             UPDATE aiai_meta SET value = '4' WHERE key = 'schema_version';",
+        )
+        .unwrap();
+    drop(connection);
+    let mut store = open(folder.path());
+    let columns = "SELECT dead_epoch, source, state FROM dead ORDER BY dead_seq";
+    let row = |source: Option<&str>| json!({"dead_epoch": DEAD_EPOCH, "source": source, "state": "open"});
+    assert_eq!(
+        rows(&store, columns),
+        [row(Some("me")), row(None)],
+        "of what is no text, nothing"
+    );
+    let note = Message {
+        subject: "dead.note.dropped".into(),
+        headers: Vec::new(),
+        payload: json!({"epoch": DEAD_EPOCH, "letters": [{"letter": 1}]})
+            .to_string()
+            .into_bytes(),
+        ..dead(3, 1, None)
+    };
+    commit(&mut store, &[&note]);
+    let open_ones = "SELECT dead_seq AS id FROM dead WHERE state = 'open'";
+    assert_eq!(rows(&store, open_ones), [json!({"id": 2})]);
 }

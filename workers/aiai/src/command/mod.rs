@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod config;
+pub mod dead;
 pub mod health;
 pub mod ledger;
 pub mod metrics;

@@ -9,6 +9,9 @@ use std::time::Duration;
 /// For an answer of a few rows.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// More than a few.
+const ROWS_MAX: u64 = 10_000;
+
 /// A text as an SQL literal.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -39,9 +42,23 @@ pub fn merged(columns: &str, keys: &str, from: &str) -> String {
 
 /// Asks the sink for a few rows.
 pub async fn rows<T: DeserializeOwned>(context: &Context, sql: &str) -> anyhow::Result<Vec<T>> {
+    rows_up_to(context, sql, ROWS_MAX).await
+}
+
+/// Asks the sink for at most so many rows.
+pub async fn rows_up_to<T: DeserializeOwned>(
+    context: &Context,
+    sql: &str,
+    rows_max: u64,
+) -> anyhow::Result<Vec<T>> {
     let mut rows = Vec::new();
     let mut broken = None;
-    let body = Bytes::from(sql.to_owned());
+    let request = query::Request {
+        sql: sql.to_owned(),
+        rows_max: Some(rows_max),
+        timeout_seconds: None,
+    };
+    let body = Bytes::from(serde_json::to_vec(&request)?);
     context
         .request_each(query::SUBJECT, "sink", body, TIMEOUT, |part| {
             if let Err(error) = take(&part, &mut rows) {

@@ -35,7 +35,7 @@ impl LedgerLine {
             (
                 "dead",
                 grouped(ledger.dead),
-                if ledger.dead > 0 { "attention" } else { "" },
+                if overview.dead_open > 0 { "attention" } else { "" },
             ),
             ("pending", grouped(ledger.pending), ""),
         ];

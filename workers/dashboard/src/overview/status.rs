@@ -84,6 +84,7 @@ pub(crate) fn judge(known: &Known) -> Status {
             reasons.extend(sink.as_ref().map(Reason::of_error));
             if let Some(overview) = &overview.sink.value {
                 reasons.extend(accounting(&overview.ledger));
+                reasons.extend(letters(overview.dead_open));
                 reasons.extend(flow(overview));
             }
             reasons.extend(trouble::alerts(known));
@@ -141,18 +142,22 @@ fn accounting(ledger: &Ledger) -> Vec<Reason> {
             command: String::new(),
         });
     }
-    if ledger.dead > 0 {
-        reasons.push(Reason {
-            level: Level::Attention,
-            problem: format!(
-                "{} rejected; nothing is lost, each is kept in stream DEAD with its reason",
-                messages(ledger.dead)
-            ),
-            fix: "read why:",
-            command: "aiai query \"SELECT place, problem, fix, payload FROM dead\"".to_owned(),
-        });
-    }
     reasons
+}
+
+/// Dead letters that wait for somebody to replay or drop them.
+fn letters(open: u64) -> Option<Reason> {
+    let count = match open {
+        0 => return None,
+        1 => "1 dead letter".to_owned(),
+        _ => format!("{} dead letters", grouped(open)),
+    };
+    Some(Reason {
+        level: Level::Attention,
+        problem: format!("{count}: rejected, kept with the reason, and neither replayed nor dropped yet"),
+        fix: "read why:",
+        command: "aiai dead list".to_owned(),
+    })
 }
 
 /// Do events arrive, and do they get through?
@@ -264,10 +269,14 @@ mod tests {
                 "none is stored yet",
             ),
             (
-                with(ledger(5, 1, 0, 0), Some(100)),
+                Overview {
+                    dead_open: 1,
+                    ..with(ledger(5, 1, 0, 0), Some(100))
+                },
                 Level::Attention,
-                "1 message rejected",
+                "1 dead letter",
             ),
+            (with(ledger(5, 1, 0, 0), Some(100)), Level::Ok, ""),
             (
                 with(ledger(5, 0, 0, 2), Some(100)),
                 Level::Wrong,
@@ -295,7 +304,14 @@ mod tests {
                 Level::Attention,
                 "does not add up",
             ),
-            (with(ledger(0, 1, 0, 0), None), Level::Attention, "rejected"),
+            (
+                Overview {
+                    dead_open: 1,
+                    ..with(ledger(0, 1, 0, 0), None)
+                },
+                Level::Attention,
+                "rejected",
+            ),
         ] {
             let status = judge(&seen(overview));
             let problems: Vec<_> = status

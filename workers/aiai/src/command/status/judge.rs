@@ -157,19 +157,16 @@ fn behind(stream: &StreamSurvey, at_ms: i64, known: &[&str]) -> Vec<Finding> {
 }
 
 fn dead(facts: &Facts) -> Option<Finding> {
-    let dead = facts.overview.as_ref().ok()?.ledger.dead;
+    let open = facts.overview.as_ref().ok()?.dead_open;
     let reasons: Vec<_> = facts
         .dead
         .iter()
         .map(|reason| format!("{} {}", reason.letters, reason.reason))
         .collect();
-    (dead > 0 || !reasons.is_empty()).then(|| {
+    (open > 0 || !reasons.is_empty()).then(|| {
         note(
-            format!(
-                "messages rejected whole: {dead}; dead letters: {}",
-                reasons.join(", ")
-            ),
-            "aiai query 'SELECT place, problem, fix, payload FROM dead'",
+            format!("open dead letters: {open} ({})", reasons.join(", ")),
+            "aiai dead list",
         )
     })
 }
@@ -346,7 +343,16 @@ mod tests {
                 Level::Wrong,
                 "2 messages are missing",
             ),
-            (|facts| ledger(facts, 0, 4), Level::Note, "rejected whole: 4"),
+            (
+                |facts| {
+                    facts.overview = Ok(Overview {
+                        dead_open: 4,
+                        ..Overview::default()
+                    });
+                },
+                Level::Note,
+                "open dead letters: 4",
+            ),
             (
                 |facts| {
                     facts.dead = vec![DeadReason {

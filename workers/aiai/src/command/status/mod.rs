@@ -101,8 +101,7 @@ async fn gather(context: &Context) -> anyhow::Result<Facts> {
 
 /// The most frequent reasons. The ledger has the whole number; this is detail, and may fail.
 async fn dead(context: &Context) -> Vec<DeadReason> {
-    let select =
-        "SELECT reason, count(*) AS letters FROM dead GROUP BY ALL ORDER BY letters DESC, reason LIMIT 3";
+    let select = "SELECT reason, count(*) AS letters FROM dead WHERE state = 'open' GROUP BY ALL ORDER BY letters DESC, reason LIMIT 3";
     detail(sql::rows(context, select).await)
 }
 
