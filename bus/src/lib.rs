@@ -15,6 +15,7 @@ mod connect;
 mod context;
 mod dead;
 mod delivery;
+mod epoch;
 mod error;
 mod figures;
 mod find;

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::context::Context;
 use crate::dead;
 use crate::delivery::{ATTEMPTS_MAX, AckHandle, Delivery, Failure};
+use crate::epoch::Life;
 use crate::flight::{Flight, settle};
 use crate::outbox::Outbox;
 use crate::source::{self, Input, Source};
@@ -121,6 +122,7 @@ struct Runner<S> {
 impl<S: Stage> Runner<S> {
     /// Works until the input is lost (`Some`) or the process is to end (`None`).
     async fn drive(&mut self, source: Source) -> anyhow::Result<Option<MessagesError>> {
+        let mut life = Life::new(S::input().stream, &source.state);
         let mut chunks = source.messages.ready_chunks(CHUNK_MESSAGES);
         let shutdown = self.context.shutdown().clone();
         let mut deadline = Instant::now();
@@ -141,6 +143,9 @@ impl<S: Stage> Runner<S> {
                     if !waiting {
                         deadline = Instant::now() + self.linger;
                     }
+                    if !life.goes_on(&self.context).await {
+                        return Ok(Some(ended()));
+                    }
                     if let Some(lost) = self.take(chunk).await? {
                         return Ok(Some(lost));
                     }
@@ -149,7 +154,7 @@ impl<S: Stage> Runner<S> {
         }
         // Finish what the client already holds: otherwise it waits for its redelivery.
         while let Some(Some(chunk)) = futures_util::FutureExt::now_or_never(chunks.next()) {
-            if self.take(chunk).await?.is_some() {
+            if !life.goes_on(&self.context).await || self.take(chunk).await?.is_some() {
                 break;
             }
             self.launch();

@@ -115,7 +115,7 @@ async fn overview(monitor: &Arc<Monitor>, context: &Context) -> anyhow::Result<B
 }
 
 /// What NATS says, in the order that keeps the ledger honest: the acknowledgements first.
-async fn figures(context: &Context) -> bus::Result<StreamFigures> {
+pub(crate) async fn figures(context: &Context) -> bus::Result<StreamFigures> {
     let acknowledged = context.durable_state(topology::INGEST, "ingest").await?;
     let ingest = context.stream_state(topology::INGEST).await?;
     let events = context.stream_state(topology::EVENTS).await?;
