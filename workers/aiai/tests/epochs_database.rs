@@ -69,7 +69,10 @@ fn a_deleted_database_gets_everything_back() {
     book.publish(&world, 100);
     whole(&world, &book);
     let said = world.told("database_new", "EVENTS");
-    assert!(said.contains("came back from the archive") && said.contains("no message of EVENTS is missing"), "{said}");
+    assert!(
+        said.contains("came back from the archive") && said.contains("no message of EVENTS is missing"),
+        "{said}"
+    );
     // From the archive without rows in tables, and with a file that older versions left: no manifest either.
     world.stop(Signal::TERM);
     world.set(&["sink.retain.raw_days=0"]);
@@ -101,7 +104,10 @@ fn a_deleted_database_gets_everything_back() {
     book.publish(&world, 100);
     book.settled(&world);
     let said = world.told("database_new", "EVENTS");
-    assert!(said.contains("messages of EVENTS are in neither (1 to "), "{said}");
+    assert!(
+        said.contains("messages of EVENTS are in neither (1 to "),
+        "{said}"
+    );
 }
 
 #[test]
@@ -149,13 +155,21 @@ fn a_database_taken_away_while_it_is_open_stops_the_sink() {
     book.settled(&world);
     fs::remove_file(world.database()).expect("removed");
     assert_eq!(world.ends(), Some(1), "{}", world.log());
-    assert!(world.log().contains("was deleted while the sink had it open"), "{}", world.log());
+    assert!(
+        world.log().contains("was deleted while the sink had it open"),
+        "{}",
+        world.log()
+    );
     world.restart();
     book.publish(&world, 100);
     book.settled(&world);
     fs::rename(&older, world.database()).expect("replaced");
     assert_eq!(world.ends(), Some(1), "{}", world.log());
-    assert!(world.log().contains("was replaced while the sink had it open"), "{}", world.log());
+    assert!(
+        world.log().contains("was replaced while the sink had it open"),
+        "{}",
+        world.log()
+    );
     world.restart();
     book.publish(&world, 100);
     whole(&world, &book);
@@ -182,7 +196,10 @@ fn nats_from_an_older_copy_is_refused_until_the_database_is_older_too() {
     world.spawn();
     assert_eq!(world.ends(), Some(1), "{}", world.log());
     let log = world.log();
-    assert!(log.contains("NATS was restored from an older copy: its stream"), "{log}");
+    assert!(
+        log.contains("NATS was restored from an older copy: its stream"),
+        "{log}"
+    );
     delete_database(&world);
     copy(&database, &world.database());
     world.restart();

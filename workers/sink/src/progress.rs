@@ -143,6 +143,7 @@ impl Progress {
         range: std::ops::RangeInclusive<u64>,
     ) -> Vec<std::ops::RangeInclusive<u64>> {
         match self.processed(source, epoch) {
+            _ if range.is_empty() => Vec::new(),
             Some(set) => set.gaps(&range),
             None => vec![range],
         }

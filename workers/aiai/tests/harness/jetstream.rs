@@ -147,7 +147,11 @@ impl World {
         let mut found = Value::Null;
         until_or("rollups", TIMEOUT, || {
             found = self.query(&sql)[0].take();
-            assert!(found["counted"].as_i64() <= found["rows"].as_i64(), "{found}\n{}", self.log());
+            assert!(
+                found["counted"].as_i64() <= found["rows"].as_i64(),
+                "{found}\n{}",
+                self.log()
+            );
             found["rows"] == found["counted"]
         })
         .unwrap_or_else(|| panic!("rollups are not whole: {found}\n{}", self.log()));
