@@ -47,6 +47,11 @@ pub trait Writer: Send + 'static {
     /// What it reads.
     fn inputs() -> Vec<Input>;
 
+    /// The sequence beyond which the stream must begin, because the writer has more of it than it has: it was taken from
+    /// an older copy, or lost its last moments with the machine's power. What it holds is then deleted, and what is
+    /// published from here on is not taken for known.
+    fn ahead_of(&self, input: usize, stream: &StreamState) -> Option<u64>;
+
     /// The stream sequence at which an input continues, from the writer's own checkpoint. Blocking; runs on its own
     /// thread, and may take as long as it needs to get what the stream no longer has from elsewhere. `durable`: how
     /// far it was read, if it is there.
@@ -180,6 +185,13 @@ async fn open_all<W: Writer>(
             let Some(state) = source::persist(context, look).await else {
                 return Ok(None);
             };
+            if let Some(known) = writer.ahead_of(at, &state) {
+                let move_on = || context.trim(input.stream, known + 1);
+                if source::persist(context, move_on).await.is_none() {
+                    return Ok(None);
+                }
+                continue;
+            }
             let durable = context.durable_state(input.stream, input.durable).await.ok();
             let epoch = state.epoch.clone();
             let resuming = tokio::task::spawn_blocking(move || {

@@ -31,6 +31,10 @@ impl Writer for Recorder {
         vec![Input::new("EVENTS", "sink")]
     }
 
+    fn ahead_of(&self, _: usize, _: &StreamState) -> Option<u64> {
+        None
+    }
+
     fn resume(&mut self, _: usize, stream: &StreamState, _: Option<&DurableState>) -> anyhow::Result<u64> {
         let disk = self.0.lock().expect("no panic holds it");
         let known = |sequence: &u64| {

@@ -7,6 +7,8 @@ use std::fs;
 
 use harness::World;
 use harness::jetstream::{Book, delete_durable, delete_stream, remake_by_hand, stream};
+use harness::publisher::{Publisher, settle_and_compare};
+use harness::wire::Wire;
 use rustix::process::Signal;
 
 const STREAMS: [&str; 6] = ["INGEST", "EVENTS", "ROLLUP", "ALERTS", "DEAD", "ARCHIVE"];
@@ -42,6 +44,10 @@ fn each_stream(world: &mut World, book: &mut Book, delete: impl Fn(&mut World, &
     for name in STREAMS {
         book.publish(world, 60);
         book.settled(world);
+        if name == "EVENTS" {
+            // What it takes with it before it is archived is in the database only.
+            world.archived_once(book);
+        }
         let before = epoch(world, name);
         delete(world, name);
         harness::until(
@@ -100,6 +106,21 @@ fn a_stream_deleted_while_aiai_is_stopped() {
     assert_eq!(world.tellings("stream_recreated"), 12, "each is told once");
 }
 
+/// What is on its way when a stream goes is still in INGEST.
+#[test]
+fn streams_and_durables_deleted_under_load() {
+    let mut world = World::start();
+    let publisher = Publisher::start(world.url());
+    for name in ["EVENTS", "ROLLUP", "DEAD", "ALERTS", "ARCHIVE", "EVENTS"] {
+        publisher.more(1000);
+        delete_stream(&world.url(), name);
+        publisher.more(500);
+        delete_durable(&world.url(), "INGEST", "ingest");
+    }
+    publisher.more(500);
+    settle_and_compare(&mut world, publisher);
+}
+
 #[test]
 fn a_durable_deleted() {
     let (mut world, mut book) = (world(), Book::default());
@@ -139,6 +160,7 @@ fn nats_wiped() {
         world.signal(Signal::CONT);
         world.await_new_nats();
         harness::until("a new EVENTS", std::time::Duration::from_secs(30), || {
+            Wire::connect(&world.url()).ok()?;
             stream(&world.url(), "EVENTS")["config"].is_object().then_some(())
         });
         book.publish(&world, 300);

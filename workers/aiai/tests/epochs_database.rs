@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use harness::jetstream::{Book, stream};
+use harness::wire::{Message, Wire};
 use harness::{World, until};
 use rustix::process::Signal;
 
@@ -175,35 +176,81 @@ fn a_database_taken_away_while_it_is_open_stops_the_sink() {
     whole(&world, &book);
 }
 
-#[test]
-fn nats_from_an_older_copy_is_refused_until_the_database_is_older_too() {
-    let mut world = World::start_with(&["archive.job_seconds=3600"]);
-    let mut book = Book::default();
+/// Two copies of NATS's files, the older one put in place of the newer; everything that was published is stored.
+fn older_nats(book: &mut Book) -> World {
+    let mut world = World::start_with(&["archive.job_seconds=1", "node.interval_seconds=3600"]);
     let nats = world.data().join("nats");
-    let (older, database) = (world.folder().join("older"), world.folder().join("older.duckdb"));
+    let older = world.folder().join("older");
     book.publish(&world, 200);
     book.settled(&world);
     world.stop(Signal::TERM);
     copy(&nats, &older);
-    copy(&world.database(), &database);
+    copy(&world.database(), &world.folder().join("older.duckdb"));
+    copy(&world.data().join("archive"), &world.folder().join("archive"));
     world.restart();
     book.publish(&world, 200);
     book.settled(&world);
+    world.archived_once(book);
     world.stop(Signal::TERM);
-    book.doubt();
     fs::remove_dir_all(&nats).expect("removed");
     copy(&older, &nats);
+    world
+}
+
+#[test]
+fn nats_from_an_older_copy_goes_on_behind_what_is_stored() {
+    let mut book = Book::default();
+    let mut world = older_nats(&mut book);
+    world.restart();
+    for name in ["INGEST", "EVENTS", "ROLLUP"] {
+        let said = world.told("stream_older", name);
+        assert!(said.contains("everything in it was stored"), "{said}");
+    }
+    book.publish(&world, 200);
+    whole(&world, &book);
+    world.stop(Signal::TERM);
+    world.restart();
+    book.publish(&world, 200);
+    whole(&world, &book);
+}
+
+#[test]
+fn nats_from_an_older_copy_that_was_published_to_is_refused() {
+    let mut book = Book::default();
+    let mut world = older_nats(&mut book);
+    // Before aiai is up somebody publishes: the message has the number of a stored one.
+    let port = harness::fleet::free_port();
+    let mut server = std::process::Command::new(harness::nats_server())
+        .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
+        .arg(world.data().join("nats"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("nats-server starts");
+    let url = format!("nats://127.0.0.1:{port}");
+    let mut wire = until("nats-server", TIMEOUT, || Wire::connect(&url).ok());
+    let message = Message::new("ingest.event", r#"{"name":"kill","source":"kill","data":7}"#);
+    let stored = until("INGEST", TIMEOUT, || {
+        wire.publish(std::slice::from_ref(&message)).ok()?.remove(0).ok()
+    });
+    assert!(stored > 0);
+    harness::send(server.id(), Signal::TERM);
+    server.wait().expect("ends");
     world.spawn();
     assert_eq!(world.ends(), Some(1), "{}", world.log());
     let log = world.log();
     assert!(
-        log.contains("NATS was restored from an older copy: its stream"),
+        log.contains("NATS was restored from an older copy: its stream INGEST"),
         "{log}"
     );
+    // Copies that are older than that of NATS.
     delete_database(&world);
-    copy(&database, &world.database());
+    copy(&world.folder().join("older.duckdb"), &world.database());
+    fs::remove_dir_all(world.data().join("archive")).expect("removed");
+    copy(&world.folder().join("archive"), &world.data().join("archive"));
     world.restart();
-    book.publish(&world, 200);
-    book.settled(&world);
+    until("the message", TIMEOUT, || {
+        let sql = "SELECT data::BIGINT AS n FROM event WHERE source = 'kill' AND data::BIGINT = 7";
+        (world.query(sql).len() == 1).then_some(())
+    });
     world.rollups_whole();
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use duckdb::Connection;
 
 /// Remembers which file was opened.
 #[derive(Debug)]
@@ -27,9 +28,20 @@ impl Guard {
         }
     }
 
+    /// Where the file is not there any more, the database stays open for good: closing it would remove the log of the
+    /// file that is there now.
+    ///
     /// # Errors
     /// It is another file now, or none.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self, connection: &Connection) -> anyhow::Result<()> {
+        let checked = self.look();
+        if checked.is_err() {
+            std::mem::forget(connection.try_clone()?);
+        }
+        checked
+    }
+
+    fn look(&self) -> anyhow::Result<()> {
         let path = self.path.display();
         match identity(&self.path) {
             Ok(found) if self.opened.is_none_or(|opened| opened == found) => Ok(()),
@@ -63,12 +75,12 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let guard = Guard::new(&path);
         fs::write(&path, "changed").unwrap();
-        guard.check().unwrap();
+        guard.look().unwrap();
         let other = folder.path().join("b");
         fs::write(&other, "two").unwrap();
         fs::rename(&other, &path).unwrap();
-        assert!(guard.check().unwrap_err().to_string().contains("was replaced"));
+        assert!(guard.look().unwrap_err().to_string().contains("was replaced"));
         fs::remove_file(&path).unwrap();
-        assert!(guard.check().unwrap_err().to_string().contains("was deleted"));
+        assert!(guard.look().unwrap_err().to_string().contains("was deleted"));
     }
 }

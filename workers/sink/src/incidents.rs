@@ -5,6 +5,8 @@ use schemas::{Time, subjects};
 
 /// A stream was deleted and made again.
 pub(crate) const STREAM_RECREATED: &str = "stream_recreated";
+/// A stream was older than the database.
+pub(crate) const STREAM_OLDER: &str = "stream_older";
 /// A durable was deleted and made again.
 pub(crate) const DURABLE_RECREATED: &str = "durable_recreated";
 /// The database is an older copy of itself.
@@ -52,4 +54,9 @@ impl Incident {
             origins: OriginCounts::default(),
         }
     }
+}
+
+/// `1 message`, `2 messages`.
+pub(crate) fn counted(messages: u64) -> String {
+    format!("{messages} message{}", if messages == 1 { "" } else { "s" })
 }

@@ -21,6 +21,7 @@ mod intact;
 mod keeping;
 mod ledger;
 mod live;
+mod loading;
 mod memory;
 mod message;
 mod migrate;

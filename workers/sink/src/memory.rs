@@ -17,6 +17,11 @@ pub(crate) fn epoch_of(stream: &str) -> String {
     format!("epoch/{stream}")
 }
 
+/// The fact that says that a stream is to be moved: its epoch, and where it ended.
+pub(crate) fn moved(stream: &str) -> String {
+    format!("moved/{stream}")
+}
+
 /// The fact that says when a durable was made.
 pub(crate) fn making_of(stream: &str, durable: &str) -> String {
     format!("durable/{stream}/{durable}")

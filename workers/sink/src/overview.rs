@@ -12,6 +12,7 @@ use schemas::archive::{Coverage, CoverageRequest};
 use schemas::overview::{DatabaseInfo, Ledger, Overview};
 
 use crate::activity::SECOND;
+use crate::guard::Guard;
 use crate::incidents::Incident;
 use crate::live::Live;
 use crate::memory::{self, Fact};
@@ -69,6 +70,16 @@ impl Monitor {
             ledger,
             database: self.database(),
         })
+    }
+
+    /// When the newest stored message of EVENTS was stored by NATS, in milliseconds since 1970.
+    pub(crate) fn newest_ms(&self) -> Option<i64> {
+        lock(&self.live).newest_ms()
+    }
+
+    /// See [`Guard::check`].
+    pub(crate) fn check(&self, guard: &Guard) -> anyhow::Result<()> {
+        guard.check(&lock(&self.connection))
     }
 
     /// What is remembered of NATS: see `memory`.

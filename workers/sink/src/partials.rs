@@ -9,8 +9,8 @@ use schemas::Kind;
 use schemas::alert::Match;
 use schemas::rollup::Partial;
 
+use crate::loading::among;
 use crate::reread;
-use crate::restore::among;
 use crate::{Source, Store};
 
 /// Messages of EVENTS folded in one transaction.

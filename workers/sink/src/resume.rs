@@ -12,7 +12,9 @@ use schemas::alert::{Match, Severity};
 use schemas::rollup::DAY_MICROSECONDS;
 
 use crate::guard::Guard;
-use crate::incidents::{ARCHIVE_RESTORED, DATABASE_NEW, DATABASE_RESTORED, Incident, STREAM_RECREATED};
+use crate::incidents::{
+    ARCHIVE_RESTORED, DATABASE_NEW, DATABASE_RESTORED, Incident, STREAM_OLDER, STREAM_RECREATED, counted,
+};
 use crate::memory::{self, Fact};
 use crate::restore::{Restored, Wanted};
 use crate::trim::now_microseconds;
@@ -61,6 +63,39 @@ impl Opening<'_> {
         self.previous.is_some()
     }
 
+    /// What is to be told of a stream that was moved beyond what is known of it.
+    fn moved(&self, store: &Store) -> anyhow::Result<Option<Incident>> {
+        let name = self.source.as_str();
+        let fact = memory::recall(store.connection(), &memory::moved(name))?.unwrap_or_default();
+        let Some((epoch, last)) = fact.split_once(' ') else {
+            return Ok(None);
+        };
+        if epoch != self.stream.epoch || self.stream.first_sequence <= self.checkpoint {
+            return Ok(None);
+        }
+        let only = match self.source {
+            Source::Events => store.unprocessed(Source::Archived, epoch, self.checkpoint),
+            _ => 0,
+        };
+        let only = match only {
+            0 => String::new(),
+            only => format!(
+                "; {} stored and not archived yet stay in the database only",
+                counted(only)
+            ),
+        };
+        Ok(Some(Incident {
+            rule: STREAM_OLDER,
+            severity: Severity::Warning,
+            key: name.to_owned(),
+            message: format!(
+                "the stream {name} ended at message {last} and the database has {} of it: NATS lost its last moments, or was \
+                 restored from an older copy; everything in it was stored, so it was emptied and goes on at {}{only}",
+                self.checkpoint, self.stream.first_sequence
+            ),
+        }))
+    }
+
     /// The stream lost messages that were not processed.
     fn has_gap(&self) -> bool {
         self.checkpoint + 1 < self.stream.first_sequence
@@ -75,6 +110,22 @@ impl Resumption {
         }
     }
 
+    /// What was processed of a stream, if it ends before: it is older than the database. Everything in it was processed
+    /// then, so that it can go.
+    pub(crate) fn ahead_of(&self, store: &Store, source: Source, stream: &StreamState) -> Option<u64> {
+        let known = store.progress.processed(source, &stream.epoch)?.last()?;
+        let is_done = store.unprocessed(source, &stream.epoch, stream.last_sequence) == 0;
+        if known <= stream.last_sequence || !is_done || self.guard.check(store.connection()).is_err() {
+            return None;
+        }
+        let fact = (
+            memory::moved(source.as_str()),
+            format!("{} {}", stream.epoch, stream.last_sequence),
+        );
+        memory::remember(store.connection(), &[fact], &[], Time(now_microseconds())).ok()?;
+        Some(known)
+    }
+
     /// Finds out what happened, does what is to be done, and says where the input continues.
     ///
     /// # Errors
@@ -86,7 +137,7 @@ impl Resumption {
         stream: &StreamState,
         durable: Option<&DurableState>,
     ) -> anyhow::Result<Resumed> {
-        self.guard.check()?;
+        self.guard.check(store.connection())?;
         let opening = Opening {
             source,
             stream,
@@ -96,14 +147,21 @@ impl Resumption {
             acknowledged: durable.map_or(0, |durable| durable.ack_floor),
         };
         refuse_older(store, source, stream)?;
+        let moved = opening.moved(store)?;
         let mut facts = vec![(memory::epoch_of(source.as_str()), stream.epoch.clone())];
         let mut incidents: Vec<Incident> = self.recreated(store, &opening).into_iter().collect();
+        incidents.extend(moved.clone());
         let mut alerts = Vec::new();
         let mut activity = Activity::default();
         match source {
             Source::Events => {
                 store.events_begin(&stream.epoch, stream.last_sequence);
                 store.own_partials(&stream.epoch)?;
+                if opening.is_recreated() || moved.is_some() {
+                    // Worker rollup may have had some of it still to read.
+                    let (_, found) = store.make_missing_partials()?;
+                    alerts.extend(found);
+                }
                 let is_new = opening.previous.is_none() && !store.progress.knows(source);
                 let restored = self.restore(store, &opening)?;
                 if self.shutdown.is_cancelled() {
@@ -113,7 +171,7 @@ impl Resumption {
                 alerts.extend(restored.alerts);
                 activity = restored.activity;
             }
-            Source::Rollup if opening.is_recreated() || opening.has_gap() => {
+            Source::Rollup if opening.is_recreated() || opening.has_gap() || moved.is_some() => {
                 let (made, found) = store.make_missing_partials()?;
                 tracing::info!(
                     worker = "sink",
@@ -123,7 +181,7 @@ impl Resumption {
                 alerts.extend(found);
                 facts.extend(store.make_own_partials());
             }
-            Source::Archive if opening.is_recreated() || opening.has_gap() => {
+            Source::Archive if opening.is_recreated() || opening.has_gap() || moved.is_some() => {
                 // Manifests went with it: the files themselves say what was archived.
                 self.restore_files(store)?;
             }
@@ -135,6 +193,9 @@ impl Resumption {
         if opening.has_gap() {
             store.begin_at(source, &stream.epoch, stream.first_sequence);
             store.commit(&[])?;
+        }
+        if moved.is_some() {
+            facts.push((memory::moved(source.as_str()), String::new()));
         }
         alerts.extend(remember(store, &opening, &facts, &incidents)?);
         self.opened.retain(|(known, _)| *known != source);
@@ -154,18 +215,24 @@ impl Resumption {
         let stored = store.checkpoint(source, previous);
         let seen = self.opened.iter().find(|(known, _)| *known == source);
         let lost = match seen {
-            Some((_, seen)) => match store.unprocessed(source, previous, *seen) {
-                1 => "1 message that was not stored went with it".to_owned(),
-                lost => format!("{lost} messages that were not stored went with it"),
-            },
+            Some((_, seen)) => {
+                let lost = store.unprocessed(source, previous, *seen);
+                format!("{} not stored yet went with it", counted(lost))
+            }
             None => format!("what it held behind message {stored}, the last one stored of it, went with it"),
         };
         let after = match source {
-            Source::Events => "; what INGEST still has of it is read again",
-            Source::Rollup => "; its aggregates are made from the rows",
-            Source::Dead => "; what INGEST still has of it is rejected again",
-            Source::Archive => "; the archive folder says what was archived",
-            _ => "",
+            Source::Events => match store.unprocessed(Source::Archived, previous, stored) {
+                0 => "; what they were made of is read again from INGEST".to_owned(),
+                only => format!(
+                    "; what they were made of is read again from INGEST; {only} that were stored and not archived are only \
+                     in the database"
+                ),
+            },
+            Source::Rollup => "; aggregates are made from the rows".to_owned(),
+            Source::Dead => "; what they were made of is rejected again from INGEST".to_owned(),
+            Source::Archive => "; the archive folder says what was archived".to_owned(),
+            _ => String::new(),
         };
         Some(Incident {
             rule: STREAM_RECREATED,
@@ -247,7 +314,9 @@ pub(crate) fn older_stream(name: &str, last: u64, known: u64, who: &str) -> Stri
     format!(
         "NATS was restored from an older copy: its stream {name} ends at message {last}, {who} has {known} of it, and new \
          messages would be taken for known ones; nothing is stored and nothing is trimmed. Stop aiai and put back newer \
-         files of NATS, or the copies of the database and of the archive folder that were made before that of NATS"
+         files of NATS, or the copies of the database and of the archive folder that were made before that of NATS; or, if \
+         what the stream holds now may be given up, run: nats stream purge {name} --seq={}",
+        known + 1
     )
 }
 

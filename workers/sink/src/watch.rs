@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use bus::{Context, topology};
+use bus::{Context, StreamState, topology};
 use schemas::Time;
 use schemas::alert::{Alert, Severity};
 use tokio::sync::mpsc;
 
 use crate::answers::figures;
 use crate::guard::Guard;
-use crate::incidents::{DURABLE_RECREATED, INGEST_REREAD, Incident, STREAM_RECREATED};
+use crate::incidents::{DURABLE_RECREATED, INGEST_REREAD, Incident, STREAM_OLDER, STREAM_RECREATED, counted};
 use crate::memory::{self, Fact};
 use crate::resume::older_stream;
 use crate::trim::{blocking, now_microseconds};
@@ -64,7 +64,7 @@ impl Watcher {
                 _ = ticks.tick() => {}
                 () = context.shutdown().cancelled() => return Ok(()),
             }
-            self.guard.check()?;
+            self.monitor.check(&self.guard)?;
             let looked = match self.look_at_ingest(context).await {
                 Ok(Some(older)) => bail!(older),
                 Ok(None) => self.look_at_durables(context).await,
@@ -105,15 +105,18 @@ impl Watcher {
             return Ok(None);
         };
         if known == state.epoch {
-            let stored = accounted.last().filter(|stored| *stored > state.last_sequence);
-            return Ok(stored
-                .map(|stored| older_stream(topology::INGEST, state.last_sequence, stored, "the database")));
+            return match accounted.last().filter(|stored| *stored > state.last_sequence) {
+                Some(stored) => self.move_ingest(context, &state, stored).await,
+                None => Ok(None),
+            };
         }
         let lost = match seen.filter(|(epoch, _)| *epoch == known) {
             Some((_, last)) => match last - accounted.count_up_to(last) {
                 0 => "every message of it that was seen is stored or a dead letter".to_owned(),
-                1 => "1 message that was neither stored nor a dead letter went with it".to_owned(),
-                lost => format!("{lost} messages that were neither stored nor dead letters went with it"),
+                lost => format!(
+                    "{} that had become neither rows nor dead letters went with it",
+                    counted(lost)
+                ),
             },
             None => format!(
                 "what it held and was not accounted for went with it ({} messages were)",
@@ -130,6 +133,48 @@ impl Watcher {
             ),
         };
         self.note((name, state.epoch), Some(incident)).await?;
+        Ok(None)
+    }
+
+    /// INGEST ended before what is stored of it. Where nothing was published since, it holds nothing that is not stored:
+    /// it is emptied and goes on behind that. Otherwise new messages have the numbers of stored ones, and nobody can
+    /// tell which are which: see `older_stream`.
+    async fn move_ingest(
+        &mut self,
+        context: &Context,
+        state: &StreamState,
+        stored: u64,
+    ) -> anyhow::Result<Option<String>> {
+        let (last, name) = (state.last_sequence, topology::INGEST);
+        let newest = self.monitor.newest_ms().unwrap_or(0);
+        let published_since = context.sequence_at(state, name, (newest + 1) * 1000).await?;
+        let held = state.first_sequence.max(1)..=last;
+        let epoch = state.epoch.clone();
+        let accounted = blocking(&self.monitor, move |monitor| monitor.accounted(&epoch)).await?;
+        if published_since <= last || !(held.is_empty() || accounted.gaps(&held).is_empty()) {
+            return Ok(Some(older_stream(name, last, stored, "the database")));
+        }
+        let purged = context.trim(name, stored + 1).await?;
+        let lost = match purged.saturating_sub(state.messages) {
+            0 => String::new(),
+            lost => format!("; {} published at that very moment went with it", counted(lost)),
+        };
+        let incident = Incident {
+            rule: STREAM_OLDER,
+            severity: if lost.is_empty() {
+                Severity::Warning
+            } else {
+                Severity::Critical
+            },
+            key: name.to_owned(),
+            message: format!(
+                "the stream INGEST ended at message {last} and the database has {stored} of it: NATS lost its last moments, or \
+                 was restored from an older copy; everything in it was stored, so it was emptied and goes on at {}{lost}",
+                stored + 1
+            ),
+        };
+        self.note((memory::epoch_of(name), state.epoch.clone()), Some(incident))
+            .await?;
         Ok(None)
     }
 
@@ -175,7 +220,12 @@ impl Watcher {
 
     /// Has INGEST read again where messages were acknowledged and are nowhere.
     async fn look_for_missing(&mut self, context: &Context) -> anyhow::Result<()> {
-        let first = context.stream_state(topology::INGEST).await?.first_sequence;
+        // An empty stream that never had a message begins at 0.
+        let first = context
+            .stream_state(topology::INGEST)
+            .await?
+            .first_sequence
+            .max(1);
         let figures = figures(context).await?;
         let epoch = figures.epoch.clone();
         let missing = blocking(&self.monitor, move |monitor| monitor.missing(&figures, first)).await?;
@@ -203,8 +253,9 @@ impl Watcher {
             severity: Severity::Warning,
             key: topology::INGEST.to_owned(),
             message: format!(
-                "{count} messages of INGEST (from {from} on) were processed, and are neither stored nor dead letters: INGEST \
-                 is read again from message {first} on"
+                "INGEST is read again from message {first} on: of what was acknowledged there, {} (from {from} on) had \
+                 become neither rows nor dead letters",
+                counted(count)
             ),
         };
         context.restart_durable(topology::INGEST, "ingest").await?;

@@ -210,6 +210,10 @@ impl bus::Writer for Writer {
         .into()
     }
 
+    fn ahead_of(&self, input: usize, stream: &StreamState) -> Option<u64> {
+        self.resumption.ahead_of(&self.store, SOURCES[input], stream)
+    }
+
     fn resume(
         &mut self,
         input: usize,
@@ -242,7 +246,8 @@ impl bus::Writer for Writer {
                 stored: Time(received.delivery.stored_microseconds()),
             })
             .collect();
-        self.resumption.guard.check().map_err(CommitFailure::Fatal)?;
+        let guarded = self.resumption.guard.check(self.store.connection());
+        guarded.map_err(CommitFailure::Fatal)?;
         for received in batch {
             let reach = received.delivery.sequence() + received.delivery.backlog();
             self.resumption.saw(SOURCES[received.input], reach);
