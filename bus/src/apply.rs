@@ -2,15 +2,17 @@
 //!
 //! Missing objects may be created by any worker at start. Objects that differ are changed
 //! only by `aiai topology apply`; a difference that could lose data stops the worker.
-//! Nothing here shrinks a stream below what it holds, and nothing is ever deleted.
+//! Nothing here shrinks a stream below what it holds, and nothing is ever deleted but a durable, which is only a
+//! place in a stream, to make it anew at the stream's beginning.
 
 use std::collections::HashMap;
 
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::{self, kv, stream};
 
+use crate::epoch;
 use crate::error::{Error, Result, Source};
-use crate::plan::{Action, Plan, find_stream};
+use crate::plan::{self, Action, Plan, find_stream};
 use crate::topology::{EPOCH_KEY, Topology};
 
 /// What `apply` may touch.
@@ -43,6 +45,9 @@ pub(crate) async fn apply(
         match due(&format!("stream {}", want.name)) {
             Some(Action::Create) => create_stream(context, want).await?,
             Some(Action::Update) => update_stream(context, want).await?,
+            None if plan.differs(&format!("stream {}", want.name), epoch::FIELD) => {
+                epoch::give(context, &want.name).await?;
+            }
             None => {}
         }
     }
@@ -54,6 +59,10 @@ pub(crate) async fn apply(
                 .await
                 .err()
                 .map(Source::from),
+            Some(Action::Update) if plan.differs(&format!("durable {}/{name}", want.stream), plan::START) => {
+                restart_durable(context, topology, want.stream, name).await?;
+                None
+            }
             Some(Action::Update) => update_durable(context, want.stream, name, &want.config).await?,
             None => None,
         };
@@ -114,12 +123,43 @@ async fn update_stream(context: &jetstream::Context, want: &stream::Config) -> R
     config
         .metadata
         .entry(EPOCH_KEY.to_owned())
-        .or_insert_with(|| ulid::Ulid::generate().to_string());
+        .and_modify(|found| {
+            if epoch::of(&info.config).is_none() {
+                *found = epoch::derived(info);
+            }
+        })
+        .or_insert_with(|| epoch::derived(info));
     context
         .update_stream(config)
         .await
         .map(|_| ())
         .map_err(|error| Error::jetstream(format!("updating stream {}", want.name), error))
+}
+
+/// Makes a durable anew, at the beginning of its stream.
+pub(crate) async fn restart_durable(
+    context: &jetstream::Context,
+    topology: &Topology,
+    stream: &str,
+    name: &str,
+) -> Result<()> {
+    let what = || format!("making durable {stream}/{name} anew");
+    let wanted = |durable: &&crate::topology::Durable| {
+        durable.stream == stream && durable.config.durable_name.as_deref() == Some(name)
+    };
+    let Some(want) = topology.durables.iter().find(wanted) else {
+        return Ok(());
+    };
+    let handle = context
+        .get_stream_no_info(stream)
+        .await
+        .map_err(|error| Error::jetstream(what(), error))?;
+    // Where it is gone already, it only has to be made.
+    let _ = handle.delete_consumer(name).await;
+    match handle.create_consumer(want.config.clone()).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::jetstream(what(), error)),
+    }
 }
 
 async fn update_durable(

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::{self, Scope};
 use crate::connect::{self, NatsConfig};
+use crate::epoch;
 use crate::error::{Error, Result};
 use crate::gauge::{Dated, Gauge};
 use crate::plan::{self, Plan};
-use crate::topology::{EPOCH_KEY, StreamsConfig, Topology};
+use crate::topology::{StreamsConfig, Topology};
 
 /// How long JetStream may take to acknowledge one message.
 pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,6 +82,8 @@ pub struct DurableState {
     pub ack_pending: u64,
     /// Not delivered yet.
     pub pending: u64,
+    /// When it was made, in microseconds since 1970.
+    pub created: i64,
 }
 
 impl Context {
@@ -224,6 +227,15 @@ impl Context {
         streams.map(|stream| stream.name).collect()
     }
 
+    /// All durables of the topology: stream and name.
+    #[must_use]
+    pub fn durables(&self) -> Vec<(&'static str, String)> {
+        let durables = self.topology().durables.into_iter();
+        durables
+            .filter_map(|durable| Some((durable.stream, durable.config.durable_name?)))
+            .collect()
+    }
+
     /// Compares the server with the topology.
     ///
     /// # Errors
@@ -255,10 +267,24 @@ impl Context {
         self.apply(&plan, Scope::Missing).await
     }
 
+    /// How often it was connected: a server that came back may have other streams.
+    pub(crate) fn connections(&self) -> u64 {
+        self.client().statistics().connects.load(Relaxed)
+    }
+
+    /// Makes a durable anew as the topology says, so that it delivers all that its stream holds: whoever reads it sees
+    /// everything again.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn restart_durable(&self, stream: &str, durable: &str) -> Result<()> {
+        apply::restart_durable(self.jetstream(), &self.topology(), stream, durable).await
+    }
+
     /// A stream's figures.
     ///
     /// # Errors
-    /// When it does not exist or the server does not answer.
+    /// When it does not exist, has no epoch, or the server does not answer.
     pub async fn stream_state(&self, name: &str) -> Result<StreamState> {
         let stream = self
             .jetstream()
@@ -266,8 +292,11 @@ impl Context {
             .await
             .map_err(|error| Error::jetstream(format!("looking up stream {name}"), error))?;
         let info = stream.cached_info();
+        let epoch = epoch::of(&info.config).ok_or_else(|| Error::NoEpoch {
+            stream: name.to_owned(),
+        })?;
         Ok(StreamState {
-            epoch: info.config.metadata.get(EPOCH_KEY).cloned().unwrap_or_default(),
+            epoch: epoch.to_owned(),
             first_sequence: info.state.first_sequence,
             last_sequence: info.state.last_sequence,
             messages: info.state.messages,
@@ -294,6 +323,7 @@ impl Context {
             ack_floor: info.ack_floor.stream_sequence,
             ack_pending: info.num_ack_pending as u64,
             pending: info.num_pending,
+            created: i64::try_from(info.created.unix_timestamp_nanos() / 1000).unwrap_or_default(),
         })
     }
 

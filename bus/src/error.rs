@@ -99,6 +99,14 @@ pub enum Error {
         /// Field, found and wanted value.
         detail: String,
     },
+    /// A stream that somebody made by hand.
+    #[error(
+        "stream {stream} has no epoch in its metadata: it was made by hand; `aiai topology apply` gives it one, as does every start of a worker"
+    )]
+    NoEpoch {
+        /// Its name.
+        stream: String,
+    },
     /// A request to JetStream's API failed.
     #[error("{what} failed")]
     JetStream {

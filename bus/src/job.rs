@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::context::Context;
 use crate::dead;
 use crate::delivery::{ATTEMPTS_MAX, AckHandle, Delivery, Failure};
+use crate::epoch::Life;
 use crate::error::chain;
 use crate::flight::{Flight, settle};
 use crate::outbox::Notice;
@@ -62,6 +63,7 @@ pub async fn run<J: Job>(job: J, concurrency: usize, context: Context) -> anyhow
     while let Some(source) = source::persist(&context, || source::open(&context, input)).await {
         let epoch: Arc<str> = source.state.epoch.as_str().into();
         let mut messages = std::pin::pin!(source.pull.stream());
+        let mut life = Life::new(input.stream, &source.state);
         let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
         loop {
             let room = running.len() < concurrency.max(1);
@@ -70,6 +72,7 @@ pub async fn run<J: Job>(job: J, concurrency: usize, context: Context) -> anyhow
                 () = context.shutdown().cancelled() => break,
                 Some(done) = running.join_next(), if !running.is_empty() => done??,
                 message = messages.next(), if room => match message {
+                    Some(Ok(_)) if !life.goes_on(&context).await => break,
                     Some(Ok(message)) => {
                         context.count(|counters| &counters.received, 1);
                         if let Some(delivery) = Delivery::new(message) {

@@ -17,6 +17,7 @@ mod context;
 mod counting;
 mod dead;
 mod delivery;
+mod epoch;
 mod error;
 mod figures;
 mod find;

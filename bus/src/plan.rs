@@ -1,11 +1,12 @@
 //! Compares the topology with a server. Changes nothing; `apply` carries a plan out.
 
-use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, stream};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::epoch;
 use crate::error::{Error, Result};
 use crate::topology::Topology;
 
@@ -55,6 +56,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether this field of an object that exists differs.
+    pub(crate) fn differs(&self, object: &str, field: &str) -> bool {
+        self.changes.iter().any(|change| {
+            change.object == object && change.differences.iter().any(|found| found.field == field)
+        })
+    }
+
     /// The first difference that could lose data.
     #[must_use]
     pub fn unsafe_drift(&self) -> Option<Error> {
@@ -123,6 +131,10 @@ const DURABLE_IGNORED: &[&str] = &[
     "metadata",
     "name",
 ];
+/// The field that says where a durable starts. It cannot be edited.
+pub(crate) const START: &str = "deliver_policy";
+/// The durables that their reader moves.
+const SINK: &str = "sink";
 const DURABLE_DANGEROUS: &[&str] = &["ack_policy", "max_deliver", "filter_subject"];
 
 /// Compares the server with the topology.
@@ -136,11 +148,18 @@ pub(crate) async fn plan(context: &jetstream::Context, topology: &Topology) -> R
         match find_stream(context, &want.name).await? {
             None => changes.push(create(object, want)),
             Some(found) => {
-                let have = json(&found.cached_info().config);
-                changes.extend(update(
-                    object,
-                    differences(&json(want), &have, &["metadata"], STREAM_DANGEROUS),
-                ));
+                let info = found.cached_info();
+                let have = json(&info.config);
+                let mut differing = differences(&json(want), &have, &["metadata"], STREAM_DANGEROUS);
+                if epoch::of(&info.config).is_none() {
+                    differing.push(Difference {
+                        field: epoch::FIELD.to_owned(),
+                        have: Value::Null,
+                        want: epoch::derived(info).into(),
+                        loses_data: false,
+                    });
+                }
+                changes.extend(update(object, differing));
             }
         }
     }
@@ -153,15 +172,20 @@ pub(crate) async fn plan(context: &jetstream::Context, topology: &Topology) -> R
         };
         match have {
             None => changes.push(create(object, &wire(&want.config))),
-            Some(found) => changes.extend(update(
-                object,
-                differences(
-                    &wire(&want.config),
-                    &json(&found.config),
-                    DURABLE_IGNORED,
-                    DURABLE_DANGEROUS,
-                ),
-            )),
+            Some(found) => {
+                let (wanted, held) = (wire(&want.config), json(&found.config));
+                let mut differing = differences(&wanted, &held, DURABLE_IGNORED, DURABLE_DANGEROUS);
+                if starts_late(name, want.config.deliver_policy, found.config.deliver_policy) {
+                    let value = |from: &Value| from.get(START).cloned().unwrap_or(Value::Null);
+                    differing.push(Difference {
+                        field: START.to_owned(),
+                        have: value(&held),
+                        want: value(&wanted),
+                        loses_data: true,
+                    });
+                }
+                changes.extend(update(object, differing));
+            }
         }
     }
     for want in &topology.buckets {
@@ -175,6 +199,13 @@ pub(crate) async fn plan(context: &jetstream::Context, topology: &Topology) -> R
         }
     }
     Ok(Plan { changes })
+}
+
+/// Whether a durable passes over messages that its worker needs: somebody made it by hand, with another start. The
+/// sink's own are moved to where its database continues.
+pub(crate) fn starts_late(durable: &str, want: DeliverPolicy, have: DeliverPolicy) -> bool {
+    let is_moved = durable == SINK && matches!(have, DeliverPolicy::ByStartSequence { .. });
+    want == DeliverPolicy::All && have != DeliverPolicy::All && !is_moved
 }
 
 /// A durable's configuration in the server's own field names.

@@ -8,7 +8,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{PullConsumer, pull};
+use async_nats::jetstream::consumer::pull;
 use async_nats::{Client, HeaderMap, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
@@ -72,12 +72,6 @@ impl Pull {
     /// Opens one.
     pub(crate) async fn open(context: &Context, input: Input) -> Result<Self> {
         let what = || format!("opening durable {}/{}", input.stream, input.durable);
-        // Only to learn whether it exists and is one that can be pulled from.
-        let _: PullConsumer = context
-            .jetstream()
-            .get_consumer_from_stream(input.durable, input.stream)
-            .await
-            .map_err(|error| Error::jetstream(what(), error))?;
         let request = serde_json::to_vec(&pull::BatchConfig {
             batch: input.pull_messages,
             max_bytes: input.pull_bytes,

@@ -7,6 +7,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
 use crate::context::{Context, StreamState};
 use crate::error::{Error, Result, chain};
 use crate::pull::Pull;
+use crate::plan;
 use crate::retry::Policy;
 
 /// What a worker reads.
@@ -43,9 +44,33 @@ pub(crate) struct Source {
 
 /// Opens a durable.
 pub(crate) async fn open(context: &Context, input: Input) -> Result<Source> {
+    let what = || format!("opening durable {}/{}", input.stream, input.durable);
+    let consumer: PullConsumer = context
+        .jetstream()
+        .get_consumer_from_stream(input.durable, input.stream)
+        .await
+        .map_err(|error| Error::jetstream(what(), error))?;
+    check_start(context, input, consumer.cached_info().config.deliver_policy)?;
+    // After the durable: if the stream is made anew in between, this is the state of the one that is read.
     let state = context.stream_state(input.stream).await?;
     let pull = Pull::open(context, input).await?;
     Ok(Source { pull, state })
+}
+
+/// Refuses a durable that was made by hand so that it passes over messages.
+fn check_start(context: &Context, input: Input, have: DeliverPolicy) -> Result<()> {
+    let durables = context.topology().durables.into_iter();
+    let mut wanted = durables
+        .filter(|durable| durable.stream == input.stream)
+        .filter(|durable| durable.config.durable_name.as_deref() == Some(input.durable));
+    let late = wanted.any(|durable| plan::starts_late(input.durable, durable.config.deliver_policy, have));
+    if !late {
+        return Ok(());
+    }
+    Err(Error::UnsafeDrift {
+        object: format!("durable {}/{}", input.stream, input.durable),
+        detail: format!("{} is {have:?} and must be All", plan::START),
+    })
 }
 
 /// For a durable with a single reader: moves it so that it delivers from `sequence` on.
@@ -103,6 +128,7 @@ where
 {
     let mut delays = Policy::REOPEN.delays();
     let mut said = false;
+    let mut refused = None;
     while !context.shutdown().is_cancelled() {
         match open().await {
             Ok(value) => {
@@ -129,12 +155,22 @@ where
             () = tokio::time::sleep(delay) => {}
             () = context.shutdown().cancelled() => return None,
         }
-        if let Err(error) = context.ensure_topology().await {
-            tracing::debug!(
+        match context.ensure_topology().await {
+            Ok(()) => {}
+            // Nothing but the operator's word changes that: said once, and shown until it is corrected.
+            Err(error @ Error::UnsafeDrift { .. }) => {
+                let text = chain(&error);
+                if refused.as_ref() != Some(&text) {
+                    tracing::error!(worker = context.worker(), error = text, "waiting");
+                    refused = Some(text.clone());
+                }
+                context.set_trouble(Some(text));
+            }
+            Err(error) => tracing::debug!(
                 worker = context.worker(),
                 error = chain(&error),
                 "topology not ensured"
-            );
+            ),
         }
     }
     None

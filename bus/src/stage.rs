@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::context::Context;
 use crate::dead;
 use crate::delivery::{ATTEMPTS_MAX, AckHandle, Delivery, Failure};
+use crate::epoch::Life;
 use crate::flight::{Flight, settle};
 use crate::outbox::Outbox;
 use crate::pull::Lost;
@@ -124,6 +125,7 @@ struct Runner<S> {
 impl<S: Stage> Runner<S> {
     /// Works until the input is lost (`Some`) or the process is to end (`None`).
     async fn drive(&mut self, source: Source) -> anyhow::Result<Option<Lost>> {
+        let mut life = Life::new(S::input().stream, &source.state);
         let mut pull = source.pull;
         let shutdown = self.context.shutdown().clone();
         let mut deadline = Instant::now();
@@ -147,6 +149,9 @@ impl<S: Stage> Runner<S> {
                     if !waiting {
                         deadline = Instant::now() + self.linger;
                     }
+                    if !life.goes_on(&self.context).await {
+                        return Ok(Some(Lost::Anew));
+                    }
                     if let Some(lost) = self.take(chunk).await? {
                         return Ok(Some(lost));
                     }
@@ -155,7 +160,7 @@ impl<S: Stage> Runner<S> {
         }
         // Finish what the client already holds: otherwise it waits for its redelivery.
         while let Some(Ok(chunk)) = pull.chunk(CHUNK_MESSAGES).now_or_never() {
-            if self.take(chunk).await?.is_some() {
+            if !life.goes_on(&self.context).await || self.take(chunk).await?.is_some() {
                 break;
             }
             self.launch();

@@ -6,6 +6,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
@@ -16,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::commit::{Collecting, Committed, commit, finished};
-use crate::context::{Context, StreamState};
+use crate::context::{Context, DurableState, StreamState};
 use crate::dead;
 use crate::delivery::{AckHandle, Delivery};
+use crate::epoch::Life;
 use crate::error::chain;
 use crate::flight::{Flight, settle};
 use crate::hole::{self, Hole};
@@ -36,7 +38,7 @@ pub struct Received {
     /// Index into [`Writer::inputs`].
     pub input: usize,
     /// The epoch of the stream it came from.
-    pub epoch: std::sync::Arc<str>,
+    pub epoch: Arc<str>,
 }
 
 /// A worker that stores batches.
@@ -47,8 +49,23 @@ pub trait Writer: Send + 'static {
     /// What it reads.
     fn inputs() -> Vec<Input>;
 
-    /// The stream sequence at which an input continues, from the writer's own checkpoint.
-    fn resume(&mut self, input: usize, stream: &StreamState) -> u64;
+    /// The sequence beyond which the stream must begin, because the writer has more of it than it has: it was taken from
+    /// an older copy, or lost its last moments with the machine's power. What it holds is then deleted, and what is
+    /// published from here on is not taken for known.
+    fn ahead_of(&self, input: usize, stream: &StreamState) -> Option<u64>;
+
+    /// The stream sequence at which an input continues, from the writer's own checkpoint. Blocking; runs on its own
+    /// thread, and may take as long as it needs to get what the stream no longer has from elsewhere. `durable`: how
+    /// far it was read, if it is there.
+    ///
+    /// # Errors
+    /// When the writer cannot go on with this stream.
+    fn resume(
+        &mut self,
+        input: usize,
+        stream: &StreamState,
+        durable: Option<&DurableState>,
+    ) -> anyhow::Result<u64>;
 
     /// Stores a batch in one transaction. Blocking; runs on its own thread.
     ///
@@ -133,6 +150,7 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
         config,
         context: context.clone(),
         epochs: Vec::new(),
+        lives: Vec::new(),
         newest: Vec::new(),
         holes: Vec::new(),
         flown: 0,
@@ -141,16 +159,17 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
         tokio::spawn(unreadable::watch(context.clone(), input, W::NAME));
     }
     while !context.shutdown().is_cancelled() {
-        let mut writer = runner
+        let writer = runner
             .writer
             .take()
             .ok_or_else(|| anyhow::anyhow!("the writer is gone"))?;
-        let opened = open_all(&context, &mut writer).await;
+        let Some((mut inputs, writer, lives)) = open_all(&context, writer).await? else {
+            break;
+        };
         runner.writer = Some(writer);
-        let Some((mut inputs, epochs)) = opened else { break };
-        runner.newest = vec![0; epochs.len()];
-        runner.holes = vec![None; epochs.len()];
-        runner.epochs = epochs;
+        runner.newest = vec![0; lives.len()];
+        runner.holes = vec![None; lives.len()];
+        (runner.epochs, runner.lives) = lives.into_iter().unzip();
         if let Some(lost) = runner.drive(&mut inputs).await? {
             tracing::warn!(worker = W::NAME, reason = lost, "input lost; opening it again");
         }
@@ -159,32 +178,62 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
     Ok(())
 }
 
+/// An input's epoch, and what watches over it.
+type Opened = (Arc<str>, Life);
+
 /// Opens all inputs at the writer's positions; `None` when the process is to end.
 async fn open_all<W: Writer>(
     context: &Context,
-    writer: &mut W,
-) -> Option<(Inputs, Vec<std::sync::Arc<str>>)> {
+    mut writer: W,
+) -> anyhow::Result<Option<(Inputs, W, Vec<Opened>)>> {
     let mut inputs = Inputs::new();
-    let mut epochs = Vec::new();
+    let mut lives = Vec::new();
     for (at, input) in W::inputs().into_iter().enumerate() {
-        let state = source::persist(context, || context.stream_state(input.stream)).await?;
-        let sequence = writer.resume(at, &state);
-        let source = source::persist(context, || async {
-            source::rewind(context, input, sequence).await?;
-            source::open(context, input).await
-        })
-        .await?;
-        epochs.push(std::sync::Arc::from(source.state.epoch.as_str()));
+        let source = loop {
+            let look = || context.stream_state(input.stream);
+            let Some(state) = source::persist(context, look).await else {
+                return Ok(None);
+            };
+            if let Some(known) = writer.ahead_of(at, &state) {
+                let move_on = || context.trim(input.stream, known + 1);
+                if source::persist(context, move_on).await.is_none() {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let durable = context.durable_state(input.stream, input.durable).await.ok();
+            let epoch = state.epoch.clone();
+            let resuming = tokio::task::spawn_blocking(move || {
+                let sequence = writer.resume(at, &state, durable.as_ref());
+                (writer, sequence)
+            });
+            let (same, sequence) = resuming.await?;
+            writer = same;
+            let sequence = sequence?;
+            let open = || async {
+                source::rewind(context, input, sequence).await?;
+                source::open(context, input).await
+            };
+            match source::persist(context, open).await {
+                None => return Ok(None),
+                // Made anew meanwhile: the position is not one of this epoch.
+                Some(source) if source.state.epoch != epoch => {}
+                Some(source) => break source,
+            }
+        };
+        let life = Life::new(input.stream, &source.state);
+        lives.push((Arc::from(source.state.epoch.as_str()), life));
         inputs.push(source.pull.stream().map(move |message| (at, message)).boxed());
     }
-    Some((inputs, epochs))
+    Ok(Some((inputs, writer, lives)))
 }
 
 struct Runner<W> {
     writer: Option<W>,
     config: CommitConfig,
     context: Context,
-    epochs: Vec<std::sync::Arc<str>>,
+    epochs: Vec<Arc<str>>,
+    lives: Vec<Life>,
     newest: Vec<u64>,
     /// The holes of each input at the last look.
     holes: Vec<Option<u64>>,
@@ -218,6 +267,9 @@ impl<W: Writer> Runner<W> {
                 () = tokio::time::sleep_until(deadline), if some && commit.is_none() => {}
                 _ = looks.tick(), if commit.is_none() => lost = self.step_over_holes().await,
                 message = inputs.next(), if !full => match message {
+                    Some((input, Ok(_))) if !self.lives[input].goes_on(&self.context).await => {
+                        lost = Some(format!("{} is not what it was", W::inputs()[input].stream));
+                    }
                     Some((input, Ok(message))) => {
                         if !some { deadline = Instant::now() + flush; }
                         if !self.receive(&mut collecting, input, message) {

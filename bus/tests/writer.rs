@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bus::topology::StreamsConfig;
 use bus::writer::CommitConfig;
-use bus::{CommitFailure, Context, Input, Received, StreamState, Unstored, Writer};
+use bus::{CommitFailure, Context, DurableState, Input, Received, StreamState, Unstored, Writer};
 use schemas::{Reason, Rejection};
 
 /// What a writer would have on disk: outlives it.
@@ -31,12 +31,16 @@ impl Writer for Recorder {
         vec![Input::new("EVENTS", "sink")]
     }
 
-    fn resume(&mut self, _: usize, stream: &StreamState) -> u64 {
+    fn ahead_of(&self, _: usize, _: &StreamState) -> Option<u64> {
+        None
+    }
+
+    fn resume(&mut self, _: usize, stream: &StreamState, _: Option<&DurableState>) -> anyhow::Result<u64> {
         let disk = self.0.lock().expect("no panic holds it");
         let known = |sequence: &u64| {
             disk.gone.contains(sequence) || disk.rows.contains_key(&(stream.epoch.clone(), *sequence))
         };
-        (1..).find(|sequence| !known(sequence)).unwrap_or(1)
+        Ok((1..).find(|sequence| !known(sequence)).unwrap_or(1))
     }
 
     fn commit(&mut self, batch: &[Received]) -> Result<Unstored, CommitFailure> {

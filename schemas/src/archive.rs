@@ -15,6 +15,9 @@ pub const FILE_SUBJECT: &str = "archive.file";
 /// Where the sink is asked what it did with a range. (`archive.>` belongs to the stream.)
 pub const COVERAGE_SUBJECT: &str = "query.archive";
 
+/// Under which a file's key-value metadata holds its [`Contents`], as JSON.
+pub const METADATA_KEY: &str = "aiai";
+
 /// The highest sequence a job may name, so that no arithmetic on it overflows.
 const SEQUENCE_MAX: u64 = i64::MAX as u64;
 /// Length of a ULID's text.
@@ -70,6 +73,40 @@ pub struct File {
     pub max_ts: Time,
 }
 
+/// What a part of a job became, as each of its files carries it: enough to get everything back from the files alone.
+///
+/// The parts of a job are ranges that follow each other without a hole; a part has a file for each kind and day.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// ULID of the epoch of EVENTS.
+    pub epoch: String,
+    /// The first sequence of the part.
+    pub first: u64,
+    /// The last sequence of the part.
+    pub last: u64,
+    /// All files of the part: kind, how many files, how many rows.
+    pub files: Vec<(Kind, u64, u64)>,
+    /// Sequences of which no row was stored: dead letters.
+    pub refused: String,
+    /// Origins that were stored before, by the sequence of the message whose rows were therefore left out.
+    pub duplicates: Vec<(u64, String)>,
+}
+
+/// What the path of a file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The kind of its rows.
+    pub kind: Kind,
+    /// The UTC day of its rows, `YYYY-MM-DD`.
+    pub date: String,
+    /// ULID of the epoch of EVENTS.
+    pub epoch: String,
+    /// The first sequence of EVENTS it covers.
+    pub first: u64,
+    /// The last sequence of EVENTS it covers.
+    pub last: u64,
+}
+
 /// Asks the sink about a range of EVENTS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,6 +135,25 @@ pub struct Coverage {
 /// Where the file of these rows is, in the archive folder.
 pub fn path(kind: Kind, date: &str, epoch: &str, first: u64, last: u64) -> String {
     format!("{kind}/date={date}/{epoch}-{first:012}-{last:012}.parquet")
+}
+
+/// Reads what [`path`] wrote.
+#[must_use]
+pub fn parse_path(text: &str) -> Option<Place> {
+    let (kind, rest) = text.split_once("/date=")?;
+    let (date, name) = rest.split_once('/')?;
+    let (epoch, range) = name.strip_suffix(".parquet")?.split_once('-')?;
+    let (first, last) = range.split_once('-')?;
+    let place = Place {
+        kind: Kind::parse(kind)?,
+        date: date.to_owned(),
+        epoch: epoch.to_owned(),
+        first: first.parse().ok()?,
+        last: last.parse().ok()?,
+    };
+    let is_range = (1..=place.last).contains(&place.first) && place.last <= SEQUENCE_MAX;
+    let is_same = text == path(place.kind, &place.date, &place.epoch, place.first, place.last);
+    (is_ulid(&place.epoch) && is_range && is_same).then_some(place)
 }
 
 impl Job {
@@ -215,6 +271,25 @@ mod tests {
             "usage/date=2026-11-20/01JD00000000000000000000B1-000000000005-000000000009.parquet"
         );
         assert_eq!(read(&manifest()).unwrap(), manifest());
+    }
+
+    #[test]
+    fn a_path_is_read_as_written_and_no_other_is() {
+        let text = path(Kind::Usage, "2026-11-20", EPOCH, 5, 9);
+        let place = parse_path(&text).unwrap();
+        assert_eq!((place.kind, place.first, place.last), (Kind::Usage, 5, 9));
+        assert_eq!((place.date.as_str(), place.epoch.as_str()), ("2026-11-20", EPOCH));
+        for other in [
+            text.replace("usage", "other"),
+            text.replace("date=", "day="),
+            text.replace("000000000005", "5"),
+            text.replace("000000000009", "000000000004"),
+            text.replace(EPOCH, "short"),
+            format!("{text}.tmp"),
+            format!("../{text}"),
+        ] {
+            assert_eq!(parse_path(&other), None, "{other}");
+        }
     }
 
     #[test]

@@ -236,12 +236,13 @@ fn write(
         .context("the range was not read to its end")?
     {
         let sequence = delivery.sequence();
-        if stored.refused.contains(sequence) {
-            continue;
-        }
         if part.is_full() {
             let next = Part::new(&job.epoch, sequence);
             drafts.extend(std::mem::replace(&mut part, next).write(sequence - 1, folder)?);
+        }
+        if stored.refused.contains(sequence) {
+            part.leave_out(sequence);
+            continue;
         }
         let repeated = stored
             .duplicates

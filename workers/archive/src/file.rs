@@ -9,7 +9,9 @@ use arrow_array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use schemas::archive::METADATA_KEY;
 use sha2::{Digest, Sha256};
 
 /// Ending of a file being written, behind the name it will have and the process that writes it.
@@ -105,11 +107,12 @@ impl Folder {
         }
     }
 
-    /// Writes rows aside the file with this path in the folder, whether or not that is there.
+    /// Writes rows aside the file with this path in the folder, whether or not that is there. `contents`: what the file
+    /// says about itself and those written with it.
     ///
     /// # Errors
     /// The disk is full or does not let us write.
-    pub fn write_aside(&self, path: &str, rows: &RecordBatch) -> Result<Aside, Trouble> {
+    pub fn write_aside(&self, path: &str, rows: &RecordBatch, contents: &str) -> Result<Aside, Trouble> {
         let target = self.root.join(path);
         let parent = target.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(|error| Trouble::new(parent, error))?;
@@ -122,7 +125,8 @@ impl Folder {
             target,
             written: Written::default(),
         };
-        aside.written = write_file(&aside.path, rows).map_err(|error| Trouble::new(&aside.target, error))?;
+        aside.written =
+            write_file(&aside.path, rows, contents).map_err(|error| Trouble::new(&aside.target, error))?;
         Ok(aside)
     }
 
@@ -196,7 +200,7 @@ pub(crate) fn walk(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn write_file(path: &Path, rows: &RecordBatch) -> io::Result<Written> {
+fn write_file(path: &Path, rows: &RecordBatch, contents: &str) -> io::Result<Written> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -207,7 +211,8 @@ fn write_file(path: &Path, rows: &RecordBatch) -> io::Result<Written> {
         hash: Sha256::new(),
         bytes: 0,
     };
-    let mut writer = ArrowWriter::try_new(&mut out, rows.schema(), Some(properties())).map_err(as_io)?;
+    let mut writer =
+        ArrowWriter::try_new(&mut out, rows.schema(), Some(properties(contents))).map_err(as_io)?;
     writer.write(rows).map_err(as_io)?;
     writer.close().map_err(as_io)?;
     out.inner.flush()?;
@@ -220,8 +225,10 @@ fn write_file(path: &Path, rows: &RecordBatch) -> io::Result<Written> {
     })
 }
 
-fn properties() -> WriterProperties {
+fn properties(contents: &str) -> WriterProperties {
+    let contents = KeyValue::new(METADATA_KEY.to_owned(), contents.to_owned());
     let mut properties = WriterProperties::builder()
+        .set_key_value_metadata(Some(vec![contents]))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
     for column in GROWING {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_select::take::take_record_batch;
 use jiff::civil::Date;
-use schemas::archive::{File, path};
+use schemas::archive::{Contents, File, path};
 use schemas::{Event, Kind, Metric, Origins, Time, Usage, read_lines, subjects};
 
 use crate::columns::{EventColumns, MetricColumns, Own, Row, Stamp, Table, UsageColumns};
@@ -51,6 +51,8 @@ pub struct Part {
     first: u64,
     last: u64,
     bytes: usize,
+    refused: Origins,
+    repeated: Vec<(u64, String)>,
     metric: Table<MetricColumns>,
     event: Table<EventColumns>,
     usage: Table<UsageColumns>,
@@ -82,6 +84,8 @@ impl Part {
             first,
             last: first,
             bytes: 0,
+            refused: Origins::default(),
+            repeated: Vec::new(),
             metric: Table::default(),
             event: Table::default(),
             usage: Table::default(),
@@ -110,7 +114,15 @@ impl Part {
         added.map_err(|problem| Failure::Content(format!("EVENTS message {sequence}: {problem}")))?;
         self.last = sequence;
         self.bytes += message.payload.len();
+        if let Some(repeated) = message.repeated {
+            self.repeated.push((sequence, repeated.to_string()));
+        }
         Ok(())
+    }
+
+    /// Notes a message of which no row was stored.
+    pub fn leave_out(&mut self, sequence: u64) {
+        self.refused.push(sequence);
     }
 
     /// Writes its files aside, up to the sequence `last`; the next part starts behind it.
@@ -124,35 +136,68 @@ impl Part {
             (Kind::Event, self.event.take::<Event<'_>>()),
             (Kind::Usage, self.usage.take::<Usage<'_>>()),
         ];
-        let mut drafts = Vec::new();
+        let mut slices = Vec::new();
         for (kind, table) in tables {
             let (rows, times) = table.map_err(|error| Failure::Content(error.to_string()))?;
             let (rows, times) = sorted(rows, times)?;
             for day in days(&times) {
+                let path = path(
+                    kind,
+                    &date_of(times[day.start]),
+                    &self.epoch,
+                    self.first,
+                    self.last,
+                );
                 let rows = rows.slice(day.start, day.len());
-                drafts.push(self.draft(kind, &rows, &times[day], folder)?);
+                slices.push((kind, path, rows, times[day].to_vec()));
             }
         }
-        Ok(drafts)
+        let files = Kind::ALL.into_iter().filter_map(|of| {
+            let rows = slices.iter().filter(|(kind, ..)| *kind == of);
+            let (files, rows) = rows.fold((0, 0), |(files, sum), (_, _, rows, _)| {
+                (files + 1, sum + rows.num_rows() as u64)
+            });
+            (files > 0).then_some((of, files, rows))
+        });
+        let contents = self.contents(files.collect());
+        let drafts = slices
+            .iter()
+            .map(|(kind, path, rows, times)| self.draft(*kind, path, rows, times, &contents, folder));
+        drafts.collect()
+    }
+
+    /// What every file of the part says about all of it.
+    fn contents(&self, files: Vec<(Kind, u64, u64)>) -> String {
+        let contents = Contents {
+            epoch: self.epoch.clone(),
+            first: self.first,
+            last: self.last,
+            files,
+            refused: self.refused.to_string(),
+            duplicates: self.repeated.clone(),
+        };
+        // Numbers and texts: this cannot fail.
+        serde_json::to_string(&contents).unwrap_or_default()
     }
 
     fn draft(
         &self,
         kind: Kind,
+        path: &str,
         rows: &RecordBatch,
         times: &[i64],
+        contents: &str,
         folder: &Folder,
     ) -> Result<Draft, Failure> {
         let (min_ts, max_ts) = (times[0], times[times.len() - 1]);
         let date = date_of(min_ts);
-        let path = path(kind, &date, &self.epoch, self.first, self.last);
-        let aside = folder.write_aside(&path, rows)?;
+        let aside = folder.write_aside(path, rows, contents)?;
         let file = File {
             first: self.first,
             last: self.last,
             kind,
             date,
-            path,
+            path: path.to_owned(),
             rows: times.len() as u64,
             bytes: aside.written.bytes,
             sha256: aside.written.sha256.clone(),

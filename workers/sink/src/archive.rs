@@ -29,7 +29,7 @@ impl Writing<'_> {
         let job = &manifest.job;
         let events = self.progress.processed(Source::Events, &job.epoch);
         if events.is_none_or(|set| set.contiguous() < job.last) {
-            if self.events_epoch.is_none_or(|epoch| epoch == job.epoch) {
+            if !self.has_ended(&job.epoch) {
                 self.outcome.deferred.push(index);
                 return Ok(());
             }
@@ -101,7 +101,7 @@ fn files_between(connection: &Connection, job: &Job) -> anyhow::Result<Vec<Known
     Ok(known.collect::<Result<_, _>>()?)
 }
 
-fn note_file(
+pub(crate) fn note_file(
     connection: &Connection,
     epoch: &str,
     file: &File,

@@ -68,7 +68,7 @@ impl Intact {
     }
 }
 
-fn sha256(mut file: File) -> io::Result<String> {
+pub(crate) fn sha256(mut file: File) -> io::Result<String> {
     file.rewind()?;
     let (mut hash, mut block) = (Sha256::new(), vec![0; BLOCK_BYTES]);
     loop {

@@ -125,6 +125,8 @@ pub struct Outcome {
     pub rejected: Vec<Rejected>,
     /// Messages, by position, that wait for an EVENTS message: to be delivered again.
     pub deferred: Vec<usize>,
+    /// Messages made of EVENTS messages that went with their stream before they were stored.
+    pub gone: u64,
     /// What was written, for [`crate::Monitor::record`].
     pub activity: Activity,
     /// Alerts of the sink's own, already in the table: to be told.

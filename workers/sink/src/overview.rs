@@ -1,10 +1,12 @@
 //! Answers `query.overview`: the live picture, and the ledger as the database has it.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use duckdb::{Connection, OptionalExt, params};
+use schemas::alert::Match;
 use schemas::archive::{Coverage, CoverageRequest};
 use schemas::ledger::Report;
 use schemas::overview::{DatabaseInfo, Ledger, Overview};
@@ -12,9 +14,12 @@ use schemas::{Time, headers};
 
 use crate::accounts::{self, Accounts};
 use crate::activity::SECOND;
+use crate::guard::Guard;
+use crate::incidents::Incident;
 use crate::ledger::Found;
 use crate::live::Live;
-use crate::{Horizon, Outcome, RangeSet, Source, Store, StreamFigures, archive};
+use crate::memory::{self, Fact};
+use crate::{Activity, Horizon, Outcome, RangeSet, Source, Store, StreamFigures, archive};
 
 /// The state of the whole system, ready to be shown. Shared between threads.
 pub struct Monitor {
@@ -44,6 +49,11 @@ impl Monitor {
         lock(&self.live).add(&outcome.activity);
     }
 
+    /// Takes in what came back from the archive.
+    pub(crate) fn note(&self, activity: &Activity) {
+        lock(&self.live).add(activity);
+    }
+
     /// The overview as of `now`.
     ///
     /// # Errors
@@ -69,14 +79,66 @@ impl Monitor {
         })
     }
 
-    /// Every INGEST message of the epoch up to this sequence is stored or dead here.
+    /// When the newest stored message of EVENTS was stored by NATS, in milliseconds since 1970.
+    pub(crate) fn newest_ms(&self) -> Option<i64> {
+        lock(&self.live).newest_ms()
+    }
+
+    /// See [`Guard::check`].
+    pub(crate) fn check(&self, guard: &Guard) -> anyhow::Result<()> {
+        guard.check(&lock(&self.connection))
+    }
+
+    /// What is remembered of NATS: see `memory`.
+    pub(crate) fn recall(&self, name: &str) -> anyhow::Result<Option<String>> {
+        memory::recall(&lock(&self.connection), name)
+    }
+
+    /// Remembers, and stores what is to be told of: see `memory`.
+    pub(crate) fn remember(
+        &self,
+        facts: &[Fact],
+        incidents: &[Incident],
+        now: Time,
+    ) -> anyhow::Result<Vec<Match>> {
+        memory::remember(&lock(&self.connection), facts, incidents, now)
+    }
+
+    /// The INGEST messages of an epoch that are stored or dead here.
+    pub(crate) fn accounted(&self, epoch: &str) -> anyhow::Result<RangeSet> {
+        let connection = lock(&self.connection);
+        Ok(read_set(&connection, epoch, "stored")?.union(&read_set(&connection, epoch, "dead")?))
+    }
+
+    /// Every INGEST message of the epoch from `first` up to this sequence is stored or dead here. What INGEST lost
+    /// before `first` was accounted for by a database that was deleted since, or went with it.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn ingest_watermark(&self, epoch: &str) -> anyhow::Result<u64> {
-        let connection = lock(&self.connection);
-        let either = read_set(&connection, epoch, "stored")?.union(&read_set(&connection, epoch, "dead")?);
-        Ok(either.contiguous())
+    pub fn ingest_watermark(&self, epoch: &str, first: u64) -> anyhow::Result<u64> {
+        Ok(self.accounted(epoch)?.first_absent(first) - 1)
+    }
+
+    /// The INGEST messages from `first` on that were processed, and are neither stored nor dead though EVENTS and DEAD
+    /// are read to their ends.
+    pub(crate) fn missing(
+        &self,
+        figures: &StreamFigures,
+        first: u64,
+    ) -> anyhow::Result<Vec<RangeInclusive<u64>>> {
+        let behind =
+            |source, epoch: &str, last| Ok::<_, anyhow::Error>(self.checkpoint(source, epoch)? < last);
+        let last = figures.ingest_ack_floor;
+        if behind(
+            Source::Events,
+            &figures.events_epoch,
+            figures.events_last_sequence,
+        )? || behind(Source::Dead, &figures.dead_epoch, figures.dead_last_sequence)?
+            || first > last
+        {
+            return Ok(Vec::new());
+        }
+        Ok(self.accounted(&figures.epoch)?.gaps(&(first..=last)))
     }
 
     /// The INGEST messages of the epoch that are stored or dead here.

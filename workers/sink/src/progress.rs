@@ -151,9 +151,27 @@ impl Progress {
         range: std::ops::RangeInclusive<u64>,
     ) -> Vec<std::ops::RangeInclusive<u64>> {
         match self.processed(source, epoch) {
+            _ if range.is_empty() => Vec::new(),
             Some(set) => set.gaps(&range),
             None => vec![range],
         }
+    }
+
+    /// Whether any message of any epoch of this stream was processed.
+    pub(crate) fn knows(&self, source: Source) -> bool {
+        self.streams.iter().any(|stream| stream.source == source)
+    }
+
+    /// The epoch of this stream that began last.
+    pub(crate) fn newest_epoch(&self, source: Source) -> Option<String> {
+        let streams = self.streams.iter().filter(|stream| stream.source == source);
+        streams.map(|stream| stream.epoch.clone()).max()
+    }
+
+    /// All epochs of EVENTS of which something was processed, with the id their rows have.
+    pub(crate) fn epochs_of_events(&self) -> Vec<(String, u16)> {
+        let epochs = self.events_epochs.iter();
+        epochs.map(|epoch| (epoch.name.clone(), epoch.id)).collect()
     }
 
     /// Marks sequences as processed.

@@ -56,6 +56,11 @@ impl RangeSet {
         self.0.gaps(range).collect()
     }
 
+    /// The ranges, in ascending order.
+    pub fn ranges(&self) -> impl Iterator<Item = &RangeInclusive<u64>> {
+        self.0.iter()
+    }
+
     /// The lowest sequence, from this one on, that is not in the set.
     pub fn first_absent(&self, from: u64) -> u64 {
         self.0.get(&from).map_or(from, |range| range.end() + 1)

@@ -13,25 +13,29 @@ use schemas::{Origins, Time};
 
 use crate::alerts::Upkeep;
 use crate::config::{AlertConfig, RollupConfig};
+use crate::memory::{self, Fact};
 use crate::open::{self, Settings};
 use crate::progress::Progress;
 use crate::rollup::Rollups;
-use crate::writing::{Gathered, Writing};
+use crate::writing::{Gathered, Manner, Writing};
 use crate::{CommitError, Outcome, RangeSet, Reader, Rejected, Source, StoredMessage, schema};
 
 /// The database, open for writing. There is one in a process, used by one thread.
 pub struct Store {
     connection: Connection,
     path: PathBuf,
-    progress: Progress,
-    rollups: Rollups,
+    pub(crate) progress: Progress,
+    pub(crate) rollups: Rollups,
     alerts: Upkeep,
     /// The last commit failed and `progress` could not be loaded again yet.
     stale: bool,
     /// ULID of the epoch that EVENTS has now.
     events_epoch: Option<String>,
+    /// The newest message that EVENTS had when it was opened.
+    events_last: u64,
     /// Sequences to be noted as processed with the next commit that succeeds.
     settled: Vec<(Source, String, RangeInclusive<u64>)>,
+    pub(crate) manner: Manner,
 }
 
 impl Store {
@@ -54,7 +58,9 @@ impl Store {
             alerts: Upkeep::default(),
             stale: false,
             events_epoch: None,
+            events_last: 0,
             settled: Vec::new(),
+            manner: Manner::default(),
         })
     }
 
@@ -103,9 +109,44 @@ impl Store {
         }
     }
 
-    /// Notes which epoch EVENTS has now: of others nothing more will come.
-    pub fn events_begin(&mut self, epoch: &str) {
+    /// Notes which epoch EVENTS has now, and how far it reaches: of others nothing more will come.
+    pub fn events_begin(&mut self, epoch: &str, last_sequence: u64) {
         self.events_epoch = Some(epoch.to_owned());
+        self.events_last = last_sequence;
+    }
+
+    /// Makes the partials of all that EVENTS holds now, as noted before; what is noted is given back, to be remembered.
+    pub(crate) fn make_own_partials(&mut self) -> Option<Fact> {
+        self.manner.own_partials_until = self.events_last;
+        let epoch = self.events_epoch.as_ref()?;
+        let value = format!("{epoch} {}", self.events_last);
+        Some((memory::OWN_PARTIALS.to_owned(), value))
+    }
+
+    /// Goes on making partials as far as it was remembered for this epoch of EVENTS.
+    pub(crate) fn own_partials(&mut self, epoch: &str) -> anyhow::Result<()> {
+        let remembered = memory::recall(&self.connection, memory::OWN_PARTIALS)?;
+        let until = remembered.as_deref().and_then(|value| value.split_once(' '));
+        self.manner.own_partials_until = until
+            .filter(|(of, _)| *of == epoch)
+            .and_then(|(_, until)| until.parse().ok())
+            .unwrap_or(0);
+        Ok(())
+    }
+
+    /// How many messages of a stream up to this one were not processed.
+    pub(crate) fn unprocessed(&self, source: Source, stream_epoch: &str, last: u64) -> u64 {
+        let absent = self.progress.absent(source, stream_epoch, 1..=last);
+        absent
+            .iter()
+            .map(|range| (range.end() + 1).saturating_sub(*range.start()))
+            .sum()
+    }
+
+    /// Reads everything kept in memory again before the next commit.
+    pub(crate) fn forget(&mut self) {
+        self.rollups.forget();
+        self.stale = true;
     }
 
     /// Notes where a stream begins: what lies before was removed from it and will never be delivered. Counts in
@@ -115,6 +156,8 @@ impl Store {
             let removed = 1..=first_sequence - 1;
             if source == Source::Events {
                 for unseen in self.progress.absent(source, stream_epoch, removed.clone()) {
+                    // Its rows are not here, so its aggregates must not be either.
+                    self.note(Source::Merged, stream_epoch, unseen.clone());
                     self.note(Source::Unseen, stream_epoch, unseen);
                 }
                 // Nobody can archive them any more.
@@ -136,7 +179,7 @@ impl Store {
     }
 
     /// Counts at once, is kept with the next commit.
-    fn note(&mut self, source: Source, stream_epoch: &str, sequences: RangeInclusive<u64>) {
+    pub(crate) fn note(&mut self, source: Source, stream_epoch: &str, sequences: RangeInclusive<u64>) {
         self.progress.process(source, stream_epoch, sequences.clone());
         self.settled.push((source, stream_epoch.to_owned(), sequences));
     }
@@ -208,8 +251,7 @@ impl Store {
             Err(_) => {
                 // Fails where no transaction is open any more, e.g. when COMMIT itself failed.
                 let _ = self.connection.execute_batch("ROLLBACK");
-                self.rollups.forget();
-                self.stale = true;
+                self.forget();
             }
         }
         result
@@ -224,6 +266,7 @@ impl Store {
             connection: &self.connection,
             progress: &mut self.progress,
             events_epoch: self.events_epoch.as_deref(),
+            manner: self.manner,
             gathered: Gathered::default(),
             outcome: Outcome::default(),
         };
@@ -287,6 +330,7 @@ impl Outcome {
         self.duplicates += later.duplicates;
         self.dead += later.dead;
         self.skipped += later.skipped;
+        self.gone += later.gone;
         self.rejected
             .extend(later.rejected.into_iter().map(|rejected| Rejected {
                 index: rejected.index + offset,

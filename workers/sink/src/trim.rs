@@ -55,7 +55,8 @@ async fn round(
     let ingest = context.stream_state(topology::INGEST).await?;
     let acknowledged = context.durable_state(topology::INGEST, "ingest").await?.ack_floor;
     let epoch = ingest.epoch.clone();
-    let watermark = blocking(monitor, move |monitor| monitor.ingest_watermark(&epoch)).await?;
+    let first = ingest.first_sequence.max(1);
+    let watermark = blocking(monitor, move |monitor| monitor.ingest_watermark(&epoch, first)).await?;
     trim(
         context,
         topology::INGEST,
@@ -153,7 +154,7 @@ async fn trim(context: &Context, name: &str, state: &StreamState, below: u64) ->
     Ok(())
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     monitor: &Arc<Monitor>,
     read: impl FnOnce(&Monitor) -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {

@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use bus::{CommitFailure, Context, Delivery, Input, Received, StreamState, Unstored, topology};
-use schemas::alert::{self, Alert};
+use bus::{CommitFailure, Context, Delivery, DurableState, Input, Received, StreamState, Unstored, topology};
+use schemas::alert::{self, Alert, Match};
 use schemas::{Reason, Rejection, Time};
 use tokio::sync::mpsc;
 
 use crate::accounting::Accountant;
 use crate::advisories::{self, Advisories};
 use crate::config::{AlertConfig, Config, DATABASE_FILE, RollupConfig};
+use crate::guard::Guard;
+use crate::resume::Resumption;
 use crate::trim::now_microseconds;
+use crate::watch::Watcher;
 use crate::{Headers, Keeper, Monitor, Source, Store, StoredMessage, answers, keeping, trim};
 
 /// Alerts of the sink's own on their way, and as many remembered as told.
@@ -26,6 +29,8 @@ pub struct Sink {
     store: Store,
     monitor: Arc<Monitor>,
     keeper: Keeper,
+    /// The archive's.
+    folder: PathBuf,
 }
 
 /// In the order of [`Writer::inputs`](bus::Writer::inputs).
@@ -46,9 +51,11 @@ impl Sink {
         let store = Store::open(&data.join(DATABASE_FILE), &config.settings(archive))?;
         let monitor = Monitor::open(&store, Time(now_microseconds()))?;
         let keeper = Keeper::open(&store, archive)?;
+        let folder = std::path::absolute(archive)?;
         Ok(Self {
             config: config.clone(),
             keeper,
+            folder,
             store,
             monitor: Arc::new(monitor),
         })
@@ -64,6 +71,7 @@ impl Sink {
             store,
             monitor,
             keeper,
+            folder,
         } = self;
         // Two databases on one durable would each get a part of the data.
         let claim = context.claim("sink", &store.id()?).await?;
@@ -87,12 +95,21 @@ impl Sink {
         );
         let monitor_of_advisories = monitor.clone();
         let (alerts, told) = mpsc::channel(ALERTS_MAX);
+        let resumption = Resumption {
+            folder,
+            raw_days: config.retain.raw_days,
+            guard: Guard::new(store.path()),
+            shutdown: context.shutdown().clone(),
+            opened: Vec::new(),
+        };
+        let watcher = Watcher::new(Guard::new(store.path()), monitor.clone(), alerts.clone());
         let writer = Writer {
             store,
             monitor,
             rollup: config.rollup.clone(),
             alert: config.alert.clone(),
-            alerts,
+            alerts: alerts.clone(),
+            resumption,
         };
         let writing = bus::writer::run(writer, config.commit.clone(), context.clone());
         let serving = context.serve("query", "SQL and the overview, from DuckDB", endpoints);
@@ -115,8 +132,9 @@ impl Sink {
         };
         let advisories = Advisories::new(context.clone(), monitor_of_advisories);
         let recovering = bus::job::run(advisories, advisories::CONCURRENCY, context.clone());
+        let watching = watcher.run(&context);
         let holding = async { claim.hold(&context).await.map_err(anyhow::Error::from) };
-        tokio::try_join!(writing, serving, trimming, telling, keeping, accounting, recovering, holding).map(|_| ())
+        tokio::try_join!(writing, serving, trimming, telling, keeping, accounting, recovering, watching, holding).map(|_| ())
     }
 }
 
@@ -181,6 +199,16 @@ struct Writer {
     rollup: RollupConfig,
     alert: AlertConfig,
     alerts: mpsc::Sender<Alert>,
+    resumption: Resumption,
+}
+
+impl Writer {
+    /// They are in the table whatever happens; a full channel means that as many are being told of.
+    fn tell(&self, found: &[Match]) {
+        for found in found {
+            let _ = self.alerts.try_send(found.alert());
+        }
+    }
 }
 
 impl bus::Writer for Writer {
@@ -198,38 +226,22 @@ impl bus::Writer for Writer {
         .into()
     }
 
-    fn resume(&mut self, input: usize, stream: &StreamState) -> u64 {
-        let source = SOURCES[input];
-        let checkpoint = self.store.checkpoint(source, &stream.epoch);
-        if source == Source::Events {
-            self.store.events_begin(&stream.epoch);
-        }
-        if checkpoint > stream.last_sequence {
-            tracing::error!(
-                worker = "sink",
-                stream = source.as_str(),
-                checkpoint,
-                last = stream.last_sequence,
-                "the stream is older than the database: its files were restored from a copy; \
-                 messages published until it passes the checkpoint will be taken for known ones"
-            );
-        }
-        if checkpoint + 1 < stream.first_sequence {
-            if checkpoint > 0 {
-                tracing::warn!(
-                    worker = "sink",
-                    stream = source.as_str(),
-                    from = checkpoint + 1,
-                    to = stream.first_sequence - 1,
-                    "the stream no longer holds these messages; the database is older than the stream"
-                );
-            }
-            self.store.begin_at(source, &stream.epoch, stream.first_sequence);
-        }
-        self.store
-            .checkpoint(source, &stream.epoch)
-            .max(stream.first_sequence.saturating_sub(1))
-            + 1
+    fn ahead_of(&self, input: usize, stream: &StreamState) -> Option<u64> {
+        self.resumption.ahead_of(&self.store, SOURCES[input], stream)
+    }
+
+    fn resume(
+        &mut self,
+        input: usize,
+        stream: &StreamState,
+        durable: Option<&DurableState>,
+    ) -> anyhow::Result<u64> {
+        let resumed = self
+            .resumption
+            .resume(&mut self.store, SOURCES[input], stream, durable)?;
+        self.monitor.note(&resumed.activity);
+        self.tell(&resumed.alerts);
+        Ok(resumed.sequence)
     }
 
     fn commit(&mut self, batch: &[Received]) -> Result<Unstored, CommitFailure> {
@@ -250,6 +262,12 @@ impl bus::Writer for Writer {
                 stored: Time(received.delivery.stored_microseconds()),
             })
             .collect();
+        let guarded = self.resumption.guard.check(self.store.connection());
+        guarded.map_err(CommitFailure::Fatal)?;
+        for received in batch {
+            let reach = received.delivery.sequence() + received.delivery.backlog();
+            self.resumption.saw(SOURCES[received.input], reach);
+        }
         let outcome = self.store.commit(&messages).map_err(|error| {
             let (retry, broken) = (error.retry, error.broken);
             let error = anyhow::Error::new(error);
@@ -260,9 +278,13 @@ impl bus::Writer for Writer {
             }
         })?;
         self.monitor.record(&outcome);
-        for found in &outcome.alerts {
-            // They are in the table whatever happens; full means that as many are being told of.
-            let _ = self.alerts.try_send(found.alert());
+        self.tell(&outcome.alerts);
+        if outcome.gone > 0 {
+            tracing::info!(
+                worker = "sink",
+                messages = outcome.gone,
+                "partials and alerts of events that went with EVENTS before they were stored are passed over"
+            );
         }
         let maintained = self
             .store

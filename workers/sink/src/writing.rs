@@ -41,12 +41,23 @@ pub(crate) struct Gathered {
     bytes: usize,
 }
 
+/// How EVENTS messages are stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Manner {
+    /// The partials of messages up to this sequence are made here: worker rollup's were lost, or never will come.
+    pub(crate) own_partials_until: u64,
+    /// Rows stay in the files they were read from.
+    pub(crate) rows_stay_in_files: bool,
+}
+
 /// A transaction being filled.
 pub(crate) struct Writing<'s> {
     pub(crate) connection: &'s Connection,
     pub(crate) progress: &'s mut Progress,
     /// ULID of the epoch that EVENTS has now, if it is known.
     pub(crate) events_epoch: Option<&'s str>,
+    /// How EVENTS messages are stored.
+    pub(crate) manner: Manner,
     pub(crate) gathered: Gathered,
     pub(crate) outcome: Outcome,
 }
@@ -60,6 +71,15 @@ impl Writing<'_> {
             return false;
         }
         true
+    }
+
+    /// Whether nothing more will come of this epoch of EVENTS: the stream was made anew since. What was made of a
+    /// message that is not here by now waits in vain.
+    pub(crate) fn has_ended(&self, epoch: &str) -> bool {
+        let is_known = || self.progress.processed(Source::Events, epoch).is_some();
+        // ULIDs begin with the time: one that is newer than the epoch known here will be told of in a moment.
+        self.events_epoch
+            .is_some_and(|current| epoch != current && (epoch < current || is_known()))
     }
 
     pub(crate) fn dead_letters(&mut self, batch: &[StoredMessage<'_>]) -> anyhow::Result<()> {
@@ -80,11 +100,14 @@ impl Writing<'_> {
             }
             let letter = DeadLetter::read(message);
             if let Some((epoch, sequence)) = letter.unmade_partial() {
-                if !self.progress.is_processed(Source::Events, epoch, sequence) {
+                let is_stored = self.progress.is_processed(Source::Events, epoch, sequence);
+                if !is_stored && !self.has_ended(epoch) {
                     self.outcome.deferred.push(index);
                     continue;
                 }
-                self.make_partial(message, epoch, sequence);
+                if is_stored {
+                    self.make_partial(message, epoch, sequence);
+                }
             }
             if let Some(job) = letter.given_up_job() {
                 self.given_up(&job);
@@ -161,14 +184,17 @@ impl Writing<'_> {
         let messages = (events.origins.len() - repeated.len(), repeated.len());
         self.processed(message);
         self.duplicates(message, &repeated, stamp.epoch);
+        let manner = self.manner;
+        let folds = !repeated.is_empty() || message.sequence <= manner.own_partials_until;
         let (gathered, activity) = (&mut self.gathered, &mut self.outcome.activity);
-        let partial = &mut gathered.partial;
+        let partial = folds.then_some(&mut gathered.partial);
+        let how = (manner, stamp);
         let rows = match &events.rows {
-            Rows::Metric(rows) => push(&mut gathered.metric, activity, partial, rows, &repeated, stamp),
-            Rows::Event(rows) => push(&mut gathered.event, activity, partial, rows, &repeated, stamp),
-            Rows::Usage(rows) => push(&mut gathered.usage, activity, partial, rows, &repeated, stamp),
+            Rows::Metric(rows) => push(&mut gathered.metric, activity, partial, rows, &repeated, how),
+            Rows::Event(rows) => push(&mut gathered.event, activity, partial, rows, &repeated, how),
+            Rows::Usage(rows) => push(&mut gathered.usage, activity, partial, rows, &repeated, how),
         };
-        if !repeated.is_empty() {
+        if folds {
             self.merged(message.stream_epoch, message.sequence);
         }
         if let Some(epoch) = self.progress.epoch(events.epoch, message.stored) {
@@ -194,7 +220,12 @@ impl Writing<'_> {
             return;
         };
         if !self.progress.is_processed(Source::Events, epoch, sequence) {
-            self.outcome.deferred.push(index);
+            if self.has_ended(epoch) {
+                self.outcome.gone += 1;
+                self.processed(message);
+            } else {
+                self.outcome.deferred.push(index);
+            }
             return;
         }
         if !self.progress.is_processed(Source::Merged, epoch, sequence) {
@@ -236,7 +267,12 @@ impl Writing<'_> {
             }
         };
         if !self.progress.is_processed(Source::Events, place.0, place.1) {
-            self.outcome.deferred.push(index);
+            if self.has_ended(place.0) {
+                self.outcome.gone += 1;
+                self.processed(message);
+            } else {
+                self.outcome.deferred.push(index);
+            }
             return Ok(());
         }
         self.processed(message);
@@ -336,25 +372,28 @@ fn flush<T, C: Fill<T>>(connection: &Connection, columns: &mut C) -> anyhow::Res
     appending::append(connection, C::TABLE, columns.take())
 }
 
-/// Adds the rows whose origin is not repeated; says how many. If any is, folds the others here: the partial that
-/// worker rollup makes of the message counts them all.
+/// Adds the rows whose origin is not repeated; says how many. Folds them here, if there is a partial to fold them
+/// into: worker rollup's would count them all, or never come.
 fn push<T: Canonical + Noted + Measured, C: Fill<T>>(
     columns: &mut C,
     activity: &mut Activity,
-    partial: &mut Partial,
+    partial: Option<&mut Partial>,
     rows: &[T],
     repeated: &Origins,
-    stamp: Stamp,
+    (manner, stamp): (Manner, Stamp),
 ) -> usize {
     let is_new =
         |row: &&T| repeated.is_empty() || !repeated.contains(row.common().origin.unwrap_or_default());
-    let before = columns.rows();
+    let mut added = 0;
     for row in rows.iter().filter(is_new) {
-        columns.push(row, stamp);
+        added += 1;
+        if !manner.rows_stay_in_files {
+            columns.push(row, stamp);
+        }
     }
     activity.note(rows.iter().filter(is_new), stamp.stored);
-    if !repeated.is_empty() {
+    if let Some(partial) = partial {
         partial.merge(fold(rows.iter().filter(is_new)));
     }
-    columns.rows() - before
+    added
 }

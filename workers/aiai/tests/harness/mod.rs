@@ -11,6 +11,7 @@ mod extra;
 pub mod fleet;
 pub mod golden;
 pub mod http;
+pub mod jetstream;
 pub mod process;
 pub mod publisher;
 pub mod rollups;
@@ -282,6 +283,11 @@ impl World {
             let _ = up.child.kill();
             let _ = up.child.wait();
         }
+    }
+
+    /// A signal for `aiai up`.
+    pub fn signal(&self, signal: Signal) {
+        send(self.up.as_ref().expect("aiai is up").child.id(), signal);
     }
 
     /// SIGKILL for nats-server.

@@ -28,7 +28,7 @@ const NUMBERS: &str = "SELECT value::BIGINT AS n FROM metric WHERE source = 'kil
                        UNION ALL SELECT tokens_in FROM usage WHERE source = 'kill'";
 
 /// The message with this number; every tenth carries three events.
-fn message(number: u64) -> (Message, Vec<u64>) {
+pub fn message(number: u64) -> (Message, Vec<u64>) {
     let numbers: Vec<u64> = match number % 10 {
         0 => (0..3).map(|at| number * 10 + at).collect(),
         _ => vec![number * 10],
