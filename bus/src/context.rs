@@ -170,6 +170,11 @@ impl Context {
         (!texts.is_empty()).then(|| texts.join("; "))
     }
 
+    /// How often the connection was made, the first time included.
+    pub(crate) fn connects(&self) -> u64 {
+        self.inner.client.statistics().connects.load(Relaxed)
+    }
+
     /// The largest message the server takes, headers included.
     #[must_use]
     pub fn max_payload_bytes(&self) -> usize {

@@ -7,7 +7,7 @@ mod harness;
 
 use std::fs;
 use std::sync::mpsc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use harness::author::Author;
 use harness::fleet::Fleet;
@@ -67,14 +67,7 @@ impl Scene {
 
     /// Messages of every sort, all acknowledged.
     fn publish(&mut self, messages: u64) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-        let author = Author {
-            number: self.books.len() as u64 + 1,
-            seed: 4,
-            begun_ms: u64::try_from(now.as_millis()).expect("a time"),
-            is_clumsy: false,
-            ids: false,
-        };
+        let author = Author::new(self.books.len() as u64 + 1, 4);
         let all: Vec<Message> = (0..messages).map(|number| author.script(number).message).collect();
         let mut wire = Wire::connect(&self.fleet.url).expect("connects");
         let mut outcomes = Vec::new();

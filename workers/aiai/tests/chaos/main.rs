@@ -12,7 +12,7 @@ mod runner;
 mod schedule;
 mod watch;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use harness::author::Author;
 use harness::load::{Book, Load, Style};
@@ -33,13 +33,10 @@ fn given(variable: &str, default: u64) -> u64 {
 
 /// Publishers of several kinds: some by the proxy, some that send again, one that sends large messages.
 fn publishers(runner: &Runner, seed: u64) -> Vec<Load> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let author = |number, is_clumsy, ids| Author {
-        number,
-        seed,
-        begun_ms: u64::try_from(now.as_millis()).expect("a time"),
         is_clumsy,
         ids,
+        ..Author::new(number, seed)
     };
     let style = |window, milliseconds, is_stubborn| Style {
         window,

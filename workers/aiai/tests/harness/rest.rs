@@ -45,7 +45,6 @@ impl Fleet {
     /// of the rows, and all rows are in files. Needs [`SOON_ARCHIVED`]. How long it took until nothing was pending.
     pub fn at_rest(&mut self, newest: u64, timeout: Duration) -> Duration {
         let begun = Instant::now();
-        let mut said = String::new();
         loop {
             self.all_live();
             let output = process::run(self.cli(&["ledger", "-o", "ndjson"]));
@@ -55,8 +54,8 @@ impl Fleet {
                     break;
                 }
             }
-            said = format!("{}{}", output.stdout, output.stderr);
-            assert!(begun.elapsed() < timeout, "waited in vain for the ledger to settle: {said}");
+            let said = || format!("{}{}", output.stdout, output.stderr);
+            assert!(begun.elapsed() < timeout, "the ledger does not settle: {}", said());
             std::thread::sleep(Duration::from_millis(100));
         }
         let settled = begun.elapsed();

@@ -110,6 +110,15 @@ impl Wire {
             .collect()
     }
 
+    /// Asks a service, or the server itself, for JSON.
+    pub fn ask(&mut self, subject: &str, body: &str) -> io::Result<Value> {
+        let request = [Message::new(subject, body)];
+        match self.exchange(&request).remove(0) {
+            Some(Err(answer)) => serde_json::from_str(&answer).map_err(io::Error::other),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
     fn publish_window(&mut self, messages: &[Message]) -> io::Result<Vec<Result<u64, String>>> {
         let answers = self.exchange(messages);
         let all: Option<Vec<_>> = answers.into_iter().collect();
