@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::RawMessageErrorKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{self, Scope};
@@ -311,14 +313,18 @@ impl Context {
         let (mut low, mut high) = (state.first_sequence, state.last_sequence + 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let message = handle
-                .get_raw_message(middle)
-                .await
-                .map_err(|error| Error::jetstream(what(), error))?;
-            if message.time.unix_timestamp_nanos() / 1000 < i128::from(microseconds) {
-                low = middle + 1;
-            } else {
-                high = middle;
+            // Not every sequence is there: an unreadable message was taken out.
+            let found = match handle.get_first_raw_message_by_subject(">", middle).await {
+                Ok(message) => Some(message),
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => None,
+                Err(error) => return Err(Error::jetstream(what(), error)),
+            };
+            let is_older = |message: &StreamMessage| {
+                message.time.unix_timestamp_nanos() / 1000 < i128::from(microseconds)
+            };
+            match found.filter(is_older) {
+                Some(message) => low = message.sequence + 1,
+                None => high = middle,
             }
         }
         Ok(low)

@@ -28,7 +28,11 @@ impl Narrow {
     fn start(sizes: &[&str]) -> Self {
         let mut narrow = Self {
             fleet: Fleet::start(),
-            settings: SOON_ARCHIVED.iter().chain(sizes).map(|&text| text.to_owned()).collect(),
+            settings: SOON_ARCHIVED
+                .iter()
+                .chain(sizes)
+                .map(|&text| text.to_owned())
+                .collect(),
             ports: Vec::new(),
         };
         narrow.settings.push("sink.trim.interval_seconds=1".into());
@@ -42,7 +46,12 @@ impl Narrow {
 
     fn run(&mut self, worker: &'static str) {
         let monitor = format!("monitor.listen={}", self.monitor(worker));
-        let settings: Vec<&str> = self.settings.iter().map(String::as_str).chain([monitor.as_str()]).collect();
+        let settings: Vec<&str> = self
+            .settings
+            .iter()
+            .map(String::as_str)
+            .chain([monitor.as_str()])
+            .collect();
         self.fleet.run(worker, &settings);
     }
 
@@ -151,7 +160,9 @@ fn dead_alone_may_be_full() {
     let load = narrow.load(true);
     load.more(300);
     narrow.fleet.signal("sink", Signal::STOP);
-    until("DEAD to be full", TIMEOUT, || is_full(&narrow, "DEAD").then_some(()));
+    until("DEAD to be full", TIMEOUT, || {
+        is_full(&narrow, "DEAD").then_some(())
+    });
     narrow.says("ingest", "maximum bytes exceeded");
     // INGEST has room: who publishes is not told.
     load.more(500);
@@ -167,7 +178,9 @@ fn rollup_alone_may_be_full() {
     let load = narrow.load(false);
     load.more(300);
     narrow.fleet.signal("sink", Signal::STOP);
-    until("ROLLUP to be full", TIMEOUT, || is_full(&narrow, "ROLLUP").then_some(()));
+    until("ROLLUP to be full", TIMEOUT, || {
+        is_full(&narrow, "ROLLUP").then_some(())
+    });
     narrow.says("rollup", "maximum bytes exceeded");
     // Events go on to where they are stored.
     load.more(500);

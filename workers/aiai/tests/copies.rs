@@ -85,7 +85,9 @@ fn compare_with(copies: &[&'static str], changes: u64) {
                 fleet.signal(name, Signal::TERM);
                 harness::until("an orderly end", REST_TIMEOUT, || {
                     let ended = fleet.ended();
-                    ended.iter().for_each(|(name, status)| assert!(status.success(), "{name}: {status}"));
+                    ended
+                        .iter()
+                        .for_each(|(name, status)| assert!(status.success(), "{name}: {status}"));
                     (!ended.is_empty()).then_some(())
                 });
             }

@@ -61,14 +61,20 @@ impl Scene {
     }
 
     fn run(&mut self, worker: &'static str) {
-        let url = if worker == self.victim { self.proxy.url.clone() } else { self.fleet.url.clone() };
+        let url = if worker == self.victim {
+            self.proxy.url.clone()
+        } else {
+            self.fleet.url.clone()
+        };
         self.fleet.run_as(worker, worker, &url, &self.settings);
     }
 
     /// Messages of every sort, all acknowledged.
     fn publish(&mut self, messages: u64) {
         let author = Author::new(self.books.len() as u64 + 1, 4);
-        let all: Vec<Message> = (0..messages).map(|number| author.script(number).message).collect();
+        let all: Vec<Message> = (0..messages)
+            .map(|number| author.script(number).message)
+            .collect();
         let mut wire = Wire::connect(&self.fleet.url).expect("connects");
         let mut outcomes = Vec::new();
         // In pieces, so that they are not one batch.
@@ -145,10 +151,26 @@ fn ingest_between_puback_and_ack() {
     struck(
         "ingest",
         &[
-            ("its events are stored and nothing is acknowledged", acknowledges, Strike::Kill),
-            ("its events are stored and nothing is acknowledged", acknowledges, Strike::Cut),
-            ("it does not hear that its events are stored", is_stored, Strike::Kill),
-            ("it does not hear that its events are stored", is_stored, Strike::Lose),
+            (
+                "its events are stored and nothing is acknowledged",
+                acknowledges,
+                Strike::Kill,
+            ),
+            (
+                "its events are stored and nothing is acknowledged",
+                acknowledges,
+                Strike::Cut,
+            ),
+            (
+                "it does not hear that its events are stored",
+                is_stored,
+                Strike::Kill,
+            ),
+            (
+                "it does not hear that its events are stored",
+                is_stored,
+                Strike::Lose,
+            ),
         ],
     );
 }
@@ -160,9 +182,21 @@ fn rollup_between_puback_and_ack() {
     struck(
         "rollup",
         &[
-            ("its aggregates are stored and nothing is acknowledged", acknowledges, Strike::Kill),
-            ("it does not hear that its aggregates are stored", is_stored, Strike::Kill),
-            ("it does not hear that its aggregates are stored", is_stored, Strike::Lose),
+            (
+                "its aggregates are stored and nothing is acknowledged",
+                acknowledges,
+                Strike::Kill,
+            ),
+            (
+                "it does not hear that its aggregates are stored",
+                is_stored,
+                Strike::Kill,
+            ),
+            (
+                "it does not hear that its aggregates are stored",
+                is_stored,
+                Strike::Lose,
+            ),
         ],
     );
 }
@@ -174,9 +208,21 @@ fn rules_between_puback_and_ack() {
     struck(
         "route",
         &[
-            ("its matches are stored and nothing is acknowledged", acknowledges, Strike::Kill),
-            ("it does not hear that its matches are stored", is_stored, Strike::Kill),
-            ("it does not hear that its matches are stored", is_stored, Strike::Lose),
+            (
+                "its matches are stored and nothing is acknowledged",
+                acknowledges,
+                Strike::Kill,
+            ),
+            (
+                "it does not hear that its matches are stored",
+                is_stored,
+                Strike::Kill,
+            ),
+            (
+                "it does not hear that its matches are stored",
+                is_stored,
+                Strike::Lose,
+            ),
         ],
     );
 }
@@ -188,9 +234,21 @@ fn archive_between_puback_and_ack() {
     struck(
         "archive",
         &[
-            ("its files are known and nothing is acknowledged", acknowledges, Strike::Kill),
-            ("it does not hear that its job or files are known", is_stored, Strike::Kill),
-            ("it does not hear that its job or files are known", is_stored, Strike::Lose),
+            (
+                "its files are known and nothing is acknowledged",
+                acknowledges,
+                Strike::Kill,
+            ),
+            (
+                "it does not hear that its job or files are known",
+                is_stored,
+                Strike::Kill,
+            ),
+            (
+                "it does not hear that its job or files are known",
+                is_stored,
+                Strike::Lose,
+            ),
         ],
     );
 }
@@ -202,17 +260,56 @@ fn sink_between_commit_and_ack() {
     struck(
         "sink",
         &[
-            ("rows are committed and nothing is acknowledged", events, Strike::Kill),
-            ("rows are committed and nothing is acknowledged", events, Strike::Cut),
-            ("rows are committed and one is not acknowledged", events, Strike::Lose),
-            ("aggregates are committed and nothing is acknowledged", aggregates, Strike::Kill),
+            (
+                "rows are committed and nothing is acknowledged",
+                events,
+                Strike::Kill,
+            ),
+            (
+                "rows are committed and nothing is acknowledged",
+                events,
+                Strike::Cut,
+            ),
+            (
+                "rows are committed and one is not acknowledged",
+                events,
+                Strike::Lose,
+            ),
+            (
+                "aggregates are committed and nothing is acknowledged",
+                aggregates,
+                Strike::Kill,
+            ),
         ],
     );
 }
 
+/// Longer than its messages are waited for: it then finds them twice, as they came and as they came again.
+#[test]
+fn ingest_sleeps_and_is_given_its_messages_again() {
+    let mut scene = Scene::start("ingest", &["streams.ack_wait_seconds=1"]);
+    let mut wire = Wire::connect(&scene.fleet.url).expect("connects");
+    for _ in 0..3 {
+        scene.fleet.signal("ingest", Signal::STOP);
+        scene.publish(300);
+        until("messages to be delivered again", MOMENT_TIMEOUT, || {
+            let info = wire
+                .ask("$JS.API.CONSUMER.INFO.INGEST.ingest", "")
+                .expect("an answer");
+            (info["num_redelivered"].as_u64() >= Some(300)).then_some(())
+        });
+        scene.fleet.signal("ingest", Signal::CONT);
+        scene.publish(100);
+    }
+    scene.compare();
+}
+
 #[test]
 fn sink_is_killed_while_its_log_is_folded_into_the_file() {
-    let mut scene = Scene::start("sink", &["sink.wal_megabytes=1", "sink.commit.flush_milliseconds=10"]);
+    let mut scene = Scene::start(
+        "sink",
+        &["sink.wal_megabytes=1", "sink.commit.flush_milliseconds=10"],
+    );
     let log = scene.fleet.data().join("aiai.duckdb.wal");
     for round in 0..6 {
         // A stopped sink finds a backlog, and much to write.
@@ -225,7 +322,11 @@ fn sink_is_killed_while_its_log_is_folded_into_the_file() {
             for _ in 0..2000 {
                 let before = std::mem::replace(&mut last, size());
                 // Odd rounds: just before, when the log is as large as it gets.
-                let is_now = if round % 2 == 0 { last < before } else { last > 900 * 1024 };
+                let is_now = if round % 2 == 0 {
+                    last < before
+                } else {
+                    last > 900 * 1024
+                };
                 if is_now {
                     return Some(());
                 }

@@ -72,7 +72,10 @@ fn after_any_kill_or_cut_everything_is_stored_soon() {
         .iter()
         .map(|(time, what)| format!("  {:5.1} s  {what}", time.as_secs_f64()))
         .collect();
-    say(&format!("from a fault until everything acknowledged before it is stored:\n{}", lines.join("\n")));
+    say(&format!(
+        "from a fault until everything acknowledged before it is stored:\n{}",
+        lines.join("\n")
+    ));
     let slowest = told.iter().max().expect("faults");
     assert!(slowest.0 < RECOVERY_MAX, "{slowest:?}");
     let books = [load.finish()];

@@ -38,7 +38,9 @@ fn durable(fleet: &Fleet, wire: &mut Wire) -> u64 {
     let sql = "SELECT min(seq)::UBIGINT AS seq FROM checkpoint WHERE stream IN ('EVENTS', 'EVENTS/archive') HAVING count(*) = 2";
     let found = fleet.ask(sql);
     let stored = found.first().and_then(|row| row["seq"].as_u64()).unwrap_or(0);
-    let info = wire.ask("$JS.API.CONSUMER.INFO.EVENTS.rollup", "").expect("an answer");
+    let info = wire
+        .ask("$JS.API.CONSUMER.INFO.EVENTS.rollup", "")
+        .expect("an answer");
     stored.min(info["ack_floor"]["stream_seq"].as_u64().expect("a sequence"))
 }
 
@@ -59,7 +61,10 @@ fn streams_never_forget_what_is_not_durable() {
             let (ingest, events) = (first(&mut wire, "INGEST"), first(&mut wire, "EVENTS"));
             let stored = stored_up_to(&fleet.url).unwrap_or(u64::MAX);
             let done = durable(fleet, &mut wire);
-            assert!(ingest <= stored + 1, "INGEST begins at {ingest}, {stored} is stored");
+            assert!(
+                ingest <= stored + 1,
+                "INGEST begins at {ingest}, {stored} is stored"
+            );
             assert!(events <= done + 1, "EVENTS begins at {events}, {done} is durable");
             looks += 1;
             (ingest, events)
@@ -117,6 +122,9 @@ fn a_message_sent_again_is_known_after_it_was_stored_and_nats_restarted() {
     fleet.await_nats();
     assert_eq!(send(&fleet), sequence, "known as a duplicate");
     fleet.settled(sequence);
-    assert_eq!(fleet.ask("SELECT count(*) AS n FROM event_all WHERE name = 'once'")[0]["n"], 1);
+    assert_eq!(
+        fleet.ask("SELECT count(*) AS n FROM event_all WHERE name = 'once'")[0]["n"],
+        1
+    );
     fleet.stop();
 }

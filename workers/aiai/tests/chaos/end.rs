@@ -27,7 +27,12 @@ fn poisons(runner: &Runner) {
             poison.mark
         );
         let found = runner.fleet.ask(&sql);
-        assert!(found[0]["n"].as_u64() >= Some(1), "{} on {}: no dead letter", poison.mark, poison.subject);
+        assert!(
+            found[0]["n"].as_u64() >= Some(1),
+            "{} on {}: no dead letter",
+            poison.mark,
+            poison.subject
+        );
     }
 }
 
@@ -43,11 +48,22 @@ fn tell(runner: &Runner, watch: &Watch, books: &[Book], rest: Duration, report: 
         watch.behind_max().as_secs_f64(),
         rest.as_secs_f64(),
     );
-    let faults: Vec<String> = runner.faults.iter().map(|(name, times)| format!("{times} × {name}")).collect();
+    let faults: Vec<String> = runner
+        .faults
+        .iter()
+        .map(|(name, times)| format!("{times} × {name}"))
+        .collect();
     text.push_str(&format!("  faults: {}\n", faults.join(", ")));
-    let ended: Vec<String> = runner.ended.iter().map(|(how, times)| format!("{times} × {how}")).collect();
+    let ended: Vec<String> = runner
+        .ended
+        .iter()
+        .map(|(how, times)| format!("{times} × {how}"))
+        .collect();
     if !ended.is_empty() {
-        text.push_str(&format!("  ended by themselves, and started again: {}\n", ended.join(", ")));
+        text.push_str(&format!(
+            "  ended by themselves, and started again: {}\n",
+            ended.join(", ")
+        ));
     }
     let memory: Vec<String> = PROCESSES
         .iter()

@@ -78,7 +78,10 @@ fn whatever_fails_every_acknowledged_event_is_stored_once() {
     }
     runner.heal();
     if progress {
-        say(&format!("[{:4} s] no more faults; publishers end", begun.elapsed().as_secs()));
+        say(&format!(
+            "[{:4} s] no more faults; publishers end",
+            begun.elapsed().as_secs()
+        ));
     }
     let books: Vec<Book> = loads.into_iter().map(Load::finish).collect();
     let report = end::settle_and_compare(&mut runner, &watch, &books);
@@ -92,7 +95,10 @@ struct Seed(u64, u64);
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            say(&format!("the same again: scripts/chaos --seed {} --minutes {}", self.0, self.1));
+            say(&format!(
+                "the same again: scripts/chaos --seed {} --minutes {}",
+                self.0, self.1
+            ));
         }
     }
 }

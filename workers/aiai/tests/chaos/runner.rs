@@ -8,8 +8,8 @@ use rustix::process::Signal;
 
 use crate::harness::fleet::Fleet;
 use crate::harness::proxy::Proxy;
-use crate::harness::wire::{Message, Wire};
 use crate::harness::until;
+use crate::harness::wire::{Message, Wire};
 use crate::schedule::{Fault, NATS, PROCESSES, Way};
 
 /// What ended by itself is started again after this time.
@@ -25,7 +25,7 @@ const SETTINGS: [&str; 12] = [
     "dashboard.listen=127.0.0.1:0",
     "node.interval_seconds=2",
     "sink.commit.flush_milliseconds=50",
-    "sink.commit.rows_max=2000",
+    "sink.commit.rows_max=5000",
     "sink.retain.interval_seconds=5",
     "sink.retain.raw_days=0",
     "sink.rollup.compact_interval_seconds=5",
@@ -100,7 +100,11 @@ impl Runner {
         let worker = PROCESSES.iter().find(|(known, _)| *known == name);
         let worker = worker.expect("a process").1;
         let proxied = name == "sink" || name.ends_with("-1");
-        let url = if proxied { self.workers.url.clone() } else { self.fleet.url.clone() };
+        let url = if proxied {
+            self.workers.url.clone()
+        } else {
+            self.fleet.url.clone()
+        };
         let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
         self.fleet.run_as(name, worker, &url, &settings);
     }
@@ -150,7 +154,11 @@ impl Runner {
             Fault::Poison(subject) => {
                 let mark = format!("poison {} from nowhere", self.poisons.len());
                 let stored = self.publish(subject, &mark);
-                self.poisons.push(Poison { subject, mark, stored });
+                self.poisons.push(Poison {
+                    subject,
+                    mark,
+                    stored,
+                });
             }
         }
     }
@@ -202,11 +210,20 @@ impl Runner {
             }
         }
         for (ended, status) in self.fleet.ended() {
-            let Some(name) = PROCESSES.iter().map(|(name, _)| *name).chain([NATS]).find(|name| *name == ended)
+            let Some(name) = PROCESSES
+                .iter()
+                .map(|(name, _)| *name)
+                .chain([NATS])
+                .find(|name| *name == ended)
             else {
                 continue;
             };
-            assert_ne!(status.code(), Some(101), "{name} panicked:\n{}", self.fleet.log(name));
+            assert_ne!(
+                status.code(),
+                Some(101),
+                "{name} panicked:\n{}",
+                self.fleet.log(name)
+            );
             let asked = self.asked.iter().position(|(asked, _)| *asked == name);
             let back = asked.map(|at| self.asked.swap_remove(at).1);
             if back.is_none() {
@@ -258,4 +275,3 @@ impl Runner {
         self.fleet.stop();
     }
 }
-

@@ -37,7 +37,12 @@ const DURABLES: [(&str, &str); 8] = [
 ];
 
 /// Where nobody but a worker should publish.
-const POISONED: [&str; 4] = ["events.metric", "events.usage", "rollup.partial", "matches.events"];
+const POISONED: [&str; 4] = [
+    "events.metric",
+    "events.usage",
+    "rollup.partial",
+    "matches.events",
+];
 
 /// Which proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,7 +162,10 @@ fn a_schedule_is_a_function_of_its_seed() {
     };
     let deck: Vec<Step> = new_deck(&mut Random::new(9))
         .into_iter()
-        .map(|fault| Step { at: two_minutes, fault })
+        .map(|fault| Step {
+            at: two_minutes,
+            fault,
+        })
         .collect();
     assert_eq!(names(&longer), names(&deck));
 }

@@ -24,6 +24,7 @@ struct Shared {
     /// When so much was acknowledged, and not known to be in the database yet.
     waiting: Mutex<VecDeque<(Instant, u64)>>,
     behind_max_ms: AtomicU64,
+    stored: AtomicU64,
     ended: AtomicBool,
 }
 
@@ -72,12 +73,13 @@ impl Watch {
         let sum = |of: fn(&Load) -> &AtomicU64| loads.iter().map(|load| of(load).load(Relaxed)).sum::<u64>();
         let down = runner.down();
         format!(
-            "[{:4} s] {} messages acknowledged, {} unknown, {} refused; {} faults; {:.0} s behind{}{}",
+            "[{:4} s] {} messages acknowledged, {} unknown, {} refused; {} faults; stored up to {}, {:.0} s behind{}{}",
             at.as_secs(),
             sum(|load| &load.figures().acknowledged),
             sum(|load| &load.figures().unknown),
             sum(|load| &load.figures().refused),
             runner.faults.values().sum::<u64>(),
+            self.shared.stored.load(Relaxed),
             self.behind().as_secs_f64(),
             if down.is_empty() { "" } else { "; down: " },
             down.join(" ")
@@ -93,6 +95,7 @@ impl Drop for Watch {
 
 impl Shared {
     fn advance(&self, stored: u64) {
+        self.stored.store(stored, Relaxed);
         let mut waiting = self.waiting.lock().expect("what waits");
         while let Some((at, _)) = waiting.front().filter(|(_, newest)| *newest <= stored) {
             let behind = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);

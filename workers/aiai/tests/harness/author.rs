@@ -142,12 +142,23 @@ impl Author {
         }
     }
 
-    fn item(&self, kind: &'static str, tenant: &str, number: u64, idx: u64, random: &mut Random) -> (String, Fate) {
+    fn item(
+        &self,
+        kind: &'static str,
+        tenant: &str,
+        number: u64,
+        idx: u64,
+        random: &mut Random,
+    ) -> (String, Fate) {
         // Multiples of a power of two, so that sums are exact in any order.
         let (small, tag) = (random.below(4000), random.below(2));
         let at = self.begun_ms - random.below(AGE_MILLISECONDS_MAX);
         let timed = random.below(8) > 0;
-        let time = if timed { format!(r#""timestamp":{at},"#) } else { String::new() };
+        let time = if timed {
+            format!(r#""timestamp":{at},"#)
+        } else {
+            String::new()
+        };
         let common = format!(
             r#"{time}"source":"chaos-{}","session":"{number}","trace_id":"{idx}","tags":{{"t":"{tag}"}}"#,
             self.number

@@ -128,13 +128,17 @@ fn page(ask: Ask<'_>, book: &Book, from: &dyn Fn(&str) -> String, first: u64, in
     }
     for (kind, rows) in found {
         for ((message, idx), row) in rows {
-            into.problem(format!("{source} never sent {kind} {message} item {idx}: {row:?}"));
+            into.problem(format!(
+                "{source} never sent {kind} {message} item {idx}: {row:?}"
+            ));
         }
     }
 }
 
 fn number(row: &Value, column: &str) -> u64 {
-    row[column].as_u64().unwrap_or_else(|| panic!("no number {column} in {row}"))
+    row[column]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no number {column} in {row}"))
 }
 
 /// Whether there are as many, and where, as the outcome says.
@@ -176,11 +180,16 @@ pub fn letters(ask: Ask<'_>, books: &[Book]) -> Comparison {
     for book in books {
         for (message, outcome) in (0..).zip(&book.outcomes) {
             for fate in book.author.script(message).fates {
-                let Fate::Letter { reason, idx, payload } = fate else { continue };
+                let Fate::Letter { reason, idx, payload } = fate else {
+                    continue;
+                };
                 let start = &payload[..payload.len().min(PAYLOAD_BYTES_MAX)];
                 let hex: String = start.iter().map(|byte| format!("{byte:02X}")).collect();
                 let letters = found.remove(&(hex, idx)).unwrap_or_default();
-                let name = format!("{} message {message} item {idx:?} ({reason})", book.author.source());
+                let name = format!(
+                    "{} message {message} item {idx:?} ({reason})",
+                    book.author.source()
+                );
                 if let Err(problem) = judge(outcome, &letters) {
                     comparison.problem(format!("{name}: {problem}"));
                 }

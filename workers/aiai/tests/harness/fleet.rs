@@ -239,7 +239,8 @@ impl Drop for Fleet {
             let _ = member.child.kill();
             let _ = member.child.wait();
         }
-        if std::thread::panicking() && self.keep_when_failed {
+        let failed = std::thread::panicking() && self.keep_when_failed;
+        if failed || std::env::var_os("AIAI_TEST_KEEP").is_some() {
             self.folder.disable_cleanup(true);
             super::say(&format!("kept for a look: {}", self.folder().display()));
         }

@@ -80,7 +80,11 @@ impl Load {
             stopped_at: None,
         };
         let thread = std::thread::spawn(move || publisher.run(author));
-        Self { thread, stop, figures }
+        Self {
+            thread,
+            stop,
+            figures,
+        }
     }
 
     pub fn figures(&self) -> &Figures {
@@ -214,5 +218,7 @@ const TOO_LARGE: &str = "message size exceeds maximum allowed";
 
 /// Errors after which the message is not in the stream: it is full, or the message too large.
 fn says_no(words: &str) -> bool {
-    [TOO_LARGE, "maximum bytes exceeded"].iter().any(|no| words.contains(no))
+    [TOO_LARGE, "maximum bytes exceeded"]
+        .iter()
+        .any(|no| words.contains(no))
 }

@@ -267,7 +267,11 @@ fn next(bytes: &[u8], to_server: bool) -> Option<(Option<Frame<'_>>, usize)> {
     let line = String::from_utf8_lossy(&bytes[..end]);
     let words: Vec<&str> = line.split_whitespace().collect();
     let is_message = matches!(words.first(), Some(&("PUB" | "HPUB" | "MSG" | "HMSG")));
-    let Some(size) = words.last().filter(|_| is_message).and_then(|word| word.parse::<usize>().ok()) else {
+    let Some(size) = words
+        .last()
+        .filter(|_| is_message)
+        .and_then(|word| word.parse::<usize>().ok())
+    else {
         return Some((None, end + 2));
     };
     let start = end + 2;

@@ -49,13 +49,21 @@ impl Fleet {
             self.all_live();
             let output = process::run(self.cli(&["ledger", "-o", "ndjson"]));
             if let Some(row) = rows(&output.stdout).first() {
-                assert_eq!((&row["missing"], output.code), (&Value::from(0), Some(0)), "{output:?}");
+                assert_eq!(
+                    (&row["missing"], output.code),
+                    (&Value::from(0), Some(0)),
+                    "{output:?}"
+                );
                 if row["pending"] == 0 && row["published"].as_u64() >= Some(newest) {
                     break;
                 }
             }
             let said = || format!("{}{}", output.stdout, output.stderr);
-            assert!(begun.elapsed() < timeout, "the ledger does not settle: {}", said());
+            assert!(
+                begun.elapsed() < timeout,
+                "the ledger does not settle: {}",
+                said()
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
         let settled = begun.elapsed();
@@ -65,7 +73,11 @@ impl Fleet {
             while last["n"] != 0 {
                 self.all_live();
                 last = self.ask(&question.sql).first().cloned().unwrap_or_default();
-                assert!(last["n"] == 0 || begun.elapsed() < timeout, "{}: {last}", question.what);
+                assert!(
+                    last["n"] == 0 || begun.elapsed() < timeout,
+                    "{}: {last}",
+                    question.what
+                );
             }
         }
         settled
@@ -97,10 +109,13 @@ impl Fleet {
 
 /// The highest sequence that a publisher was told.
 pub fn newest(books: &[Book]) -> u64 {
-    let told = books.iter().flat_map(|book| &book.outcomes).filter_map(|outcome| match outcome {
-        Outcome::Acknowledged(sequence) => Some(*sequence),
-        _ => None,
-    });
+    let told = books
+        .iter()
+        .flat_map(|book| &book.outcomes)
+        .filter_map(|outcome| match outcome {
+            Outcome::Acknowledged(sequence) => Some(*sequence),
+            _ => None,
+        });
     told.max().expect("something was acknowledged")
 }
 
@@ -117,17 +132,25 @@ fn aggregates() -> Vec<Question> {
         let who = "tenant, source";
         let ours = "source LIKE 'chaos-%'";
         let raw = |kind: &str, more: &str, values: &str| {
-            format!("{who}, date_trunc('{unit}', ts)::TIMESTAMP AS b{more}, count(*)::BIGINT, {values} FROM {kind}_all WHERE {ours} GROUP BY ALL")
+            format!(
+                "{who}, date_trunc('{unit}', ts)::TIMESTAMP AS b{more}, count(*)::BIGINT, {values} FROM {kind}_all WHERE {ours} GROUP BY ALL"
+            )
         };
         let rolled = |name: &str, more: &str, values: &str| {
-            format!("{who}, bucket AS b{more}, {values} FROM rollup_{width} WHERE {ours} AND name {name} GROUP BY ALL")
+            format!(
+                "{who}, bucket AS b{more}, {values} FROM rollup_{width} WHERE {ours} AND name {name} GROUP BY ALL"
+            )
         };
         for (what, sql) in [
             (
                 "metrics and their aggregates differ",
                 differ(
                     &raw("metric", ", name", "sum(value), max(value)"),
-                    &rolled("LIKE 'depth.%'", ", name", "sum(count)::BIGINT, sum(sum), max(max)"),
+                    &rolled(
+                        "LIKE 'depth.%'",
+                        ", name",
+                        "sum(count)::BIGINT, sum(sum), max(max)",
+                    ),
                 ),
             ),
             (
@@ -180,9 +203,13 @@ pub fn stored_up_to(url: &str) -> Option<u64> {
     let text = found.first()?["ranges"].as_str()?.to_owned();
     let mut ranges: Vec<(u64, u64)> = text.split(',').filter_map(range).collect();
     ranges.sort_unstable();
-    let up_to = ranges
-        .iter()
-        .fold(0, |up_to, (first, last)| if *first <= up_to + 1 { up_to.max(*last) } else { up_to });
+    let up_to = ranges.iter().fold(0, |up_to, (first, last)| {
+        if *first <= up_to + 1 {
+            up_to.max(*last)
+        } else {
+            up_to
+        }
+    });
     Some(up_to)
 }
 
