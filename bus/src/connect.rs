@@ -17,6 +17,9 @@ pub(crate) const SERVER_NEEDED: &str = "2.12.0";
 /// Messages a subscription buffers; exceeds 1.5 × the largest pull, so that none is dropped.
 const SUBSCRIPTION_CAPACITY: usize = 64 * 1024;
 
+/// A connection whose other end has vanished without a word is given up after three unanswered pings.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The `[nats]` section.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,7 +93,7 @@ pub(crate) async fn connect(config: &NatsConfig, name: &str) -> Result<async_nat
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .client_capacity(8192)
         .read_buffer_capacity(u16::MAX)
-        .ping_interval(Duration::from_secs(20))
+        .ping_interval(PING_INTERVAL)
         .max_reconnects(None)
         .event_callback({
             let name = name.to_owned();

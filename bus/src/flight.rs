@@ -197,7 +197,7 @@ async fn publish(context: &Context, outgoing: &[Outgoing], held: [&[AckHandle]; 
     let mut open: Vec<usize> = (0..outgoing.len()).collect();
     let mut delays = Policy::PUBLISH.delays();
     loop {
-        let Err(error) = attempt(context, outgoing, &mut open).await else {
+        let Err(error) = holding(context, held, attempt(context, outgoing, &mut open)).await else {
             return Ok(());
         };
         if error.kind() == PublishErrorKind::MaxPayloadExceeded {
@@ -220,6 +220,23 @@ async fn publish(context: &Context, outgoing: &[Outgoing], held: [&[AckHandle]; 
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = context.shutdown().cancelled() => tokio::time::sleep(delay.min(std::time::Duration::from_millis(200))).await,
+        }
+    }
+}
+
+/// Tells the server meanwhile, in good time, that we still hold the messages: no redelivery to others.
+async fn holding<T>(context: &Context, held: [&[AckHandle]; 2], work: impl Future<Output = T>) -> T {
+    let interval =
+        std::time::Duration::from_secs(context.streams_config().ack_wait_seconds.max(1).into()) / 2;
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(interval) => {
+                for handles in held {
+                    settle(context, handles, AckKind::Progress).await;
+                }
+            }
         }
     }
 }

@@ -114,10 +114,7 @@ impl Outbox {
 
     /// Forgets what the current message appended; its dead letters from `dead_from` on too.
     pub(crate) fn roll_back(&mut self, dead_from: usize) {
-        for batch in &mut self.open {
-            batch.lines.truncate(batch.marked_bytes);
-            batch.count = batch.marked_count;
-        }
+        self.open.iter_mut().for_each(Batch::take_back);
         self.single = None;
         self.notices.clear();
         self.dead.truncate(dead_from);
@@ -143,6 +140,12 @@ impl Outbox {
             let batch = &mut self.open[at];
             let own = batch.lines.len() - batch.marked_bytes;
             if own == 0 {
+                continue;
+            }
+            // Delivered again while its first delivery was still here, as after a long pause of the process: whoever
+            // stores the batch looks for repeats in what it has, not within.
+            if batch.origins.contains(origin) {
+                batch.take_back();
                 continue;
             }
             if own > self.message_bytes_max {
@@ -197,6 +200,12 @@ impl Outbox {
 }
 
 impl Batch {
+    /// Forgets what the current message appended.
+    fn take_back(&mut self) {
+        self.lines.truncate(self.marked_bytes);
+        self.count = self.marked_count;
+    }
+
     /// Cuts off what the current message appended.
     fn split(&mut self) -> Self {
         let mut lines = Vec::with_capacity(BATCH_BYTES_MAX + BATCH_BYTES_MAX / 8);
@@ -261,6 +270,21 @@ mod tests {
         let batches = outbox.take();
         assert_eq!(batches.len(), 1);
         assert_eq!((batches[0].count, batches[0].lines.len()), (1, 10));
+    }
+
+    #[test]
+    fn a_message_that_comes_again_is_in_a_batch_once() {
+        let mut outbox = Outbox::new(BATCH_BYTES_MAX);
+        for origin in [1, 2, 1, 3, 2] {
+            add(&mut outbox, origin, 10).unwrap();
+        }
+        let batches = outbox.take();
+        assert_eq!(batches.len(), 1);
+        let batch = &batches[0];
+        assert_eq!(
+            (batch.origins.to_string(), batch.count, batch.lines.len()),
+            ("1-3".into(), 3, 30)
+        );
     }
 
     #[test]

@@ -136,6 +136,8 @@ impl Default for CommitConfig {
 
 /// Between two looks for holes. One that is there at two looks is looked at closely.
 const HOLES_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks whether the connection is still the one that the inputs were opened on.
+const CONNECTION_INTERVAL: Duration = Duration::from_millis(250);
 
 type Inputs = SelectAll<futures_util::stream::BoxStream<'static, (usize, Result<async_nats::Message, Lost>)>>;
 
@@ -153,6 +155,7 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
         lives: Vec::new(),
         newest: Vec::new(),
         holes: Vec::new(),
+        connects: 0,
         flown: 0,
     };
     for input in W::inputs() {
@@ -163,6 +166,7 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
             .writer
             .take()
             .ok_or_else(|| anyhow::anyhow!("the writer is gone"))?;
+        runner.connects = context.connections();
         let Some((mut inputs, writer, lives)) = open_all(&context, writer).await? else {
             break;
         };
@@ -238,6 +242,8 @@ struct Runner<W> {
     /// The holes of each input at the last look.
     holes: Vec<Option<u64>>,
     journal: Journal,
+    /// How often the connection had been made when the inputs were opened.
+    connects: u64,
     flown: u64,
 }
 
@@ -252,6 +258,8 @@ impl<W: Writer> Runner<W> {
         let mut lost = None;
         let mut looks = tokio::time::interval(HOLES_INTERVAL);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = tokio::time::interval(CONNECTION_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while lost.is_none() {
             let full =
                 collecting.is_full(&self.config) || collecting.messages.len() >= self.journal.messages_max();
@@ -265,6 +273,10 @@ impl<W: Writer> Runner<W> {
                 () = shutdown.cancelled() => break,
                 done = finished(&mut commit), if commit.is_some() => { commit = None; self.finish(done?).await?; }
                 () = tokio::time::sleep_until(deadline), if some && commit.is_none() => {}
+                // What was on its way on the old connection would come again only after the durable's long wait.
+                _ = ticks.tick() => if self.context.connections() != self.connects {
+                    lost = Some("the connection is another one".into());
+                },
                 _ = looks.tick(), if commit.is_none() => lost = self.step_over_holes().await,
                 message = inputs.next(), if !full => match message {
                     Some((input, Ok(_))) if !self.lives[input].goes_on(&self.context).await => {

@@ -2,8 +2,15 @@
 
 mod harness;
 
+use std::time::Duration;
+
 use harness::World;
+use harness::author::Author;
+use harness::fleet::Fleet;
+use harness::load::{Load, Style};
 use harness::publisher::{Publisher, settle_and_compare};
+use harness::random::Random;
+use harness::rest::{self, SOON_ARCHIVED};
 use rustix::process::Signal;
 
 /// Every worker of which there may be several.
@@ -37,4 +44,68 @@ fn shared(world: &World) -> usize {
         let copies = world.query(sql).len();
         (copies > 1).then_some(copies)
     })
+}
+
+/// Copies of ingest, by name.
+const COPIES: [&str; 4] = ["ingest-1", "ingest-2", "ingest-3", "ingest-4"];
+const REST_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Starts and stops copies of ingest at random while an author's messages are published; they are all compared with
+/// what the author wrote.
+fn compare_with(copies: &[&'static str], changes: u64) {
+    let mut fleet = Fleet::start();
+    for worker in ["sink", "rollup", "route", "archive"] {
+        fleet.run(worker, &SOON_ARCHIVED);
+    }
+    let start = |fleet: &mut Fleet, name: &str| {
+        let url = fleet.url.clone();
+        fleet.run_as(name, "ingest", &url, &SOON_ARCHIVED);
+    };
+    copies.iter().for_each(|name| start(&mut fleet, name));
+    fleet.ask("SELECT 1");
+    let author = Author {
+        is_clumsy: true,
+        ids: true,
+        ..Author::new(1, 8)
+    };
+    let style = Style {
+        window: 16,
+        pause: Duration::from_millis(20),
+        is_stubborn: true,
+    };
+    let load = Load::start(&fleet.url, author, style);
+    let mut random = Random::new(8);
+    for _ in 0..changes {
+        load.more(random.between(50, 250));
+        let name = copies[usize::try_from(random.below(copies.len() as u64)).expect("small")];
+        match fleet.pid(name) {
+            None => start(&mut fleet, name),
+            Some(_) if random.below(2) == 0 => fleet.kill(name),
+            Some(_) => {
+                fleet.signal(name, Signal::TERM);
+                harness::until("an orderly end", REST_TIMEOUT, || {
+                    let ended = fleet.ended();
+                    ended
+                        .iter()
+                        .for_each(|(name, status)| assert!(status.success(), "{name}: {status}"));
+                    (!ended.is_empty()).then_some(())
+                });
+            }
+        }
+    }
+    load.more(1500);
+    if copies.iter().all(|name| fleet.pid(name).is_none()) {
+        start(&mut fleet, copies[0]);
+    }
+    let books = [load.finish()];
+    fleet.at_rest(rest::newest(&books), REST_TIMEOUT);
+    fleet.compare(&books);
+    fleet.stop();
+}
+
+#[test]
+fn four_copies_of_ingest_started_and_stopped_at_random_change_nothing() {
+    // Both are compared, item by item, with what the same author wrote: thus with each other.
+    compare_with(&COPIES[..1], 0);
+    compare_with(&COPIES, 24);
 }

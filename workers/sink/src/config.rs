@@ -20,6 +20,8 @@ pub struct Config {
     pub spill_limit_megabytes: u64,
     /// Threads DuckDB may use; 0: half of the machine's, at least one.
     pub threads: u32,
+    /// Size of the write-ahead log at which it is folded into the database file.
+    pub wal_megabytes: u64,
     /// How rows are gathered into transactions.
     pub commit: CommitConfig,
     /// What one query may cost.
@@ -40,6 +42,7 @@ impl Default for Config {
             memory_limit_megabytes: 512,
             spill_limit_megabytes: 4096,
             threads: 0,
+            wal_megabytes: Settings::default().wal_autocheckpoint_mb,
             commit: CommitConfig::default(),
             query: QueryConfig::default(),
             rollup: RollupConfig::default(),
@@ -65,6 +68,7 @@ impl Config {
             spill_limit_mb: self.spill_limit_megabytes,
             threads: self.threads(),
             series_max: self.rollup.series_max,
+            wal_autocheckpoint_mb: self.wal_megabytes.max(1),
             archive_folder: Some(archive.to_owned()),
             ..Settings::default()
         }

@@ -1,6 +1,7 @@
 //! Trimming: the streams forget what is durable here, and nothing else.
 //!
-//! INGEST goes as soon as every message up to a sequence is stored or dead in the database.
+//! INGEST goes as soon as every message up to a sequence is stored or dead in the database, and nobody may send it
+//! again any more: a restarted nats-server knows the ids of those messages only that it still has.
 //! EVENTS, ROLLUP, ALERTS, ARCHIVE and DEAD stay `retain_hours` longer, unless they fill up; EVENTS until the
 //! aggregates made of it are published and its files are written, ALERTS until its webhooks are called, too. The
 //! newest archive job always stays: it fences the next one. Rules that lag further behind than that miss events: an
@@ -16,6 +17,9 @@ use crate::config::TrimConfig;
 use crate::{Monitor, Source};
 
 const MICROSECONDS_PER_HOUR: i64 = 3_600_000_000;
+
+/// INGEST keeps what is durable for the sake of its ids up to this part of its size: the rest is for a backlog.
+const INGEST_SHARE: u64 = 4;
 
 /// Trims until the process is to end. A round that fails is tried again by the next.
 pub(crate) async fn run(config: TrimConfig, monitor: Arc<Monitor>, limits: Limits, context: Context) {
@@ -36,9 +40,11 @@ pub(crate) async fn run(config: TrimConfig, monitor: Arc<Monitor>, limits: Limit
     }
 }
 
-/// Byte limits of the streams that stay longer.
+/// Limits of the streams.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
+    pub(crate) duplicate_window_microseconds: i64,
+    pub(crate) ingest_bytes: u64,
     pub(crate) events_bytes: u64,
     pub(crate) rollup_bytes: u64,
     pub(crate) alerts_bytes: u64,
@@ -57,19 +63,18 @@ async fn round(
     let epoch = ingest.epoch.clone();
     let first = ingest.first_sequence.max(1);
     let watermark = blocking(monitor, move |monitor| monitor.ingest_watermark(&epoch, first)).await?;
-    trim(
-        context,
-        topology::INGEST,
-        &ingest,
-        watermark.min(acknowledged) + 1,
-    )
-    .await?;
-
     let advisories = context.stream_state(topology::ADVISORY).await?;
     let handled = context.durable_state(topology::ADVISORY, "sink").await?.ack_floor;
     trim(context, topology::ADVISORY, &advisories, handled + 1).await?;
 
     let now = now_microseconds();
+    let mut below = watermark.min(acknowledged) + 1;
+    if ingest.bytes < limits.ingest_bytes / INGEST_SHARE {
+        let window = now - limits.duplicate_window_microseconds;
+        below = below.min(context.sequence_at(&ingest, topology::INGEST, window).await?);
+    }
+    trim(context, topology::INGEST, &ingest, below).await?;
+
     let before = now - i64::from(config.retain_hours) * MICROSECONDS_PER_HOUR;
     for (name, source, limit) in [
         (topology::EVENTS, Source::Events, limits.events_bytes),

@@ -185,6 +185,8 @@ fn limits(context: &Context) -> trim::Limits {
     let streams = context.streams_config();
     let bytes = |megabytes: u32| u64::from(megabytes) * 1024 * 1024;
     trim::Limits {
+        duplicate_window_microseconds: i64::from(streams.duplicate_window_seconds) * 1_000_000,
+        ingest_bytes: bytes(streams.ingest_max_megabytes),
         events_bytes: bytes(streams.events_max_megabytes),
         rollup_bytes: bytes(streams.rollup_max_megabytes),
         alerts_bytes: bytes(streams.alerts_max_megabytes),

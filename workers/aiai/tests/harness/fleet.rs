@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -16,17 +16,19 @@ use super::{Ledger, STOP_TIMEOUT, aiai, nats_server, process, rows, send, until}
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A process of the fleet.
-struct Member {
-    name: String,
-    child: Child,
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) child: Child,
 }
 
 /// A folder with processes on it. None outlives it.
 pub struct Fleet {
     folder: TempDir,
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
     /// `nats://…`
     pub url: String,
+    /// Whether the folder stays, with its logs, when the test fails.
+    pub keep_when_failed: bool,
 }
 
 /// A port that nobody has now.
@@ -42,22 +44,28 @@ impl Fleet {
             folder: tempfile::tempdir().expect("a temporary folder"),
             members: Vec::new(),
             url: format!("nats://127.0.0.1:{}", free_port()),
+            keep_when_failed: false,
         }
     }
 
     /// A nats-server with the settings of nats/server.conf, ready.
     pub fn start() -> Self {
         let mut fleet = Self::empty();
-        let port = fleet.url.rsplit(':').next().expect("a port").to_owned();
+        fleet.start_nats();
+        fleet.await_nats();
+        fleet
+    }
+
+    /// The nats-server, on the same port and files as before; does not wait.
+    pub fn start_nats(&mut self) {
+        let port = self.url.rsplit(':').next().expect("a port").to_owned();
         let mut server = Command::new(nats_server());
         server
             .arg("-c")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../nats/server.conf"))
             .args(["-p", &port, "-sd"])
-            .arg(fleet.folder().join("nats"));
-        fleet.spawn("nats", server);
-        fleet.await_nats();
-        fleet
+            .arg(self.folder().join("nats"));
+        self.spawn("nats", server);
     }
 
     pub fn folder(&self) -> &Path {
@@ -95,11 +103,45 @@ impl Fleet {
 
     /// `aiai run <worker>`, and what to set.
     pub fn run(&mut self, worker: &str, settings: &[&str]) {
-        let mut command = self.cli(&["run", worker, "--data", "data"]);
+        let url = self.url.clone();
+        self.run_as(worker, worker, &url, settings);
+    }
+
+    /// `aiai run <worker>` under a name of its own, by a way of its own to nats-server.
+    pub fn run_as(&mut self, name: &str, worker: &str, url: &str, settings: &[&str]) {
+        let mut command = aiai();
+        command.args(["run", worker, "--data", "data", "--nats-url", url]);
         for setting in settings {
             command.args(["--set", setting]);
         }
-        self.spawn(worker, command);
+        self.spawn(name, command);
+    }
+
+    /// The process with this name, if it runs.
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        let member = self.members.iter().find(|member| member.name == name);
+        member.map(|member| member.child.id())
+    }
+
+    /// Sends a signal to the process with this name, if it runs.
+    pub fn signal(&self, name: &str, signal: Signal) {
+        if let Some(pid) = self.pid(name) {
+            send(pid, signal);
+        }
+    }
+
+    /// Takes note of those that have ended, and says how.
+    pub fn ended(&mut self) -> Vec<(String, ExitStatus)> {
+        let mut ended = Vec::new();
+        self.members
+            .retain_mut(|member| match member.child.try_wait().expect("a status") {
+                Some(status) => {
+                    ended.push((member.name.clone(), status));
+                    false
+                }
+                None => true,
+            });
+        ended
     }
 
     /// Waits until NATS takes connections.
@@ -196,6 +238,11 @@ impl Drop for Fleet {
         for member in &mut self.members {
             let _ = member.child.kill();
             let _ = member.child.wait();
+        }
+        let failed = std::thread::panicking() && self.keep_when_failed;
+        if failed || std::env::var_os("AIAI_TEST_KEEP").is_some() {
+            self.folder.disable_cleanup(true);
+            super::say(&format!("kept for a look: {}", self.folder().display()));
         }
     }
 }

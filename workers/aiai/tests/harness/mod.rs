@@ -6,14 +6,20 @@
 #![allow(dead_code, unused_imports, reason = "no test program uses all of it")]
 
 mod asking;
+pub mod author;
 pub mod browser;
+pub mod compare;
 mod extra;
 pub mod fleet;
 pub mod golden;
 pub mod http;
 pub mod jetstream;
+pub mod load;
 pub mod process;
+pub mod proxy;
 pub mod publisher;
+pub mod random;
+pub mod rest;
 pub mod rollups;
 pub mod sample;
 pub mod wire;
@@ -55,9 +61,14 @@ pub fn until<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Option<
     }
 }
 
-/// Says on standard error, past the test runner's capture, what is not tested here.
+/// Says something on standard error, past the test runner's capture.
+pub fn say(what: &str) {
+    let _ = std::io::stderr().write_all(format!("{what}\n").as_bytes());
+}
+
+/// Says what is not tested here.
 pub fn skipped(what: &str) {
-    let _ = std::io::stderr().write_all(format!("\nNOT TESTED: {what}\n").as_bytes());
+    say(&format!("\nNOT TESTED: {what}"));
 }
 
 /// The value of a variable that scripts/test sets where it can; says what is not tested without it.

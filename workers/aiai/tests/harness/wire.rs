@@ -36,6 +36,8 @@ static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 pub struct Wire {
     /// Where its answers come, without the number of the message.
     inbox: String,
+    /// Messages sent so far: the number of the next.
+    sent: usize,
     reader: BufReader<TcpStream>,
     writer: TcpStream,
 }
@@ -43,12 +45,19 @@ pub struct Wire {
 impl Wire {
     /// Connects to `nats://host:port`.
     pub fn connect(url: &str) -> io::Result<Self> {
+        Self::connect_with(url, Duration::from_secs(10))
+    }
+
+    /// As [`Wire::connect`]; waits so long for an answer, and to be rid of what it sends.
+    pub fn connect_with(url: &str, patience: Duration) -> io::Result<Self> {
         let writer = TcpStream::connect(url.trim_start_matches("nats://"))?;
         writer.set_nodelay(true)?;
-        writer.set_read_timeout(Some(Duration::from_secs(10)))?;
+        writer.set_read_timeout(Some(patience))?;
+        writer.set_write_timeout(Some(patience))?;
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         let mut wire = Self {
             inbox: format!("answer.{}-{connection}.", std::process::id()),
+            sent: 0,
             reader: BufReader::new(writer.try_clone()?),
             writer,
         };
@@ -101,9 +110,42 @@ impl Wire {
             .collect()
     }
 
+    /// Asks a service, or the server itself, for JSON.
+    pub fn ask(&mut self, subject: &str, body: &str) -> io::Result<Value> {
+        let request = [Message::new(subject, body)];
+        match self.exchange(&request).remove(0) {
+            Some(Err(answer)) => serde_json::from_str(&answer).map_err(io::Error::other),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
     fn publish_window(&mut self, messages: &[Message]) -> io::Result<Vec<Result<u64, String>>> {
+        let answers = self.exchange(messages);
+        let all: Option<Vec<_>> = answers.into_iter().collect();
+        all.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Publishes a few messages and gives the answer of the stream to each; none where the connection broke, or
+    /// nothing came for a while: the connection is of no use then.
+    pub fn exchange(&mut self, messages: &[Message]) -> Vec<Option<Result<u64, String>>> {
+        let mut answers = vec![None; messages.len()];
+        // What was written in part may be stored in part: the answers tell.
+        let _ = self.writer.write_all(&self.published(messages));
+        while answers.iter().any(Option::is_none) {
+            let Ok((at, answer)) = self.answer() else { break };
+            // A late answer to an earlier one, if any, is told by its number.
+            if let Some(place) = at.checked_sub(self.sent).and_then(|at| answers.get_mut(at)) {
+                *place = Some(answer);
+            }
+        }
+        self.sent += messages.len();
+        answers
+    }
+
+    /// The messages as the protocol has them.
+    fn published(&self, messages: &[Message]) -> Vec<u8> {
         let mut out = Vec::new();
-        for (at, message) in messages.iter().enumerate() {
+        for (at, message) in (self.sent..).zip(messages) {
             let (subject, size, inbox) = (&message.subject, message.payload.len(), &self.inbox);
             if message.headers.is_empty() {
                 out.extend_from_slice(format!("PUB {subject} {inbox}{at} {size}\r\n").as_bytes());
@@ -117,13 +159,7 @@ impl Wire {
             out.extend_from_slice(&message.payload);
             out.extend_from_slice(b"\r\n");
         }
-        self.writer.write_all(&out)?;
-        let mut answers: Vec<Option<Result<u64, String>>> = vec![None; messages.len()];
-        while answers.iter().any(Option::is_none) {
-            let (at, answer) = self.answer()?;
-            answers[at] = Some(answer);
-        }
-        Ok(answers.into_iter().flatten().collect())
+        out
     }
 
     fn answer(&mut self) -> io::Result<(usize, Result<u64, String>)> {
