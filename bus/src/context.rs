@@ -7,8 +7,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::RawMessageErrorKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{self, Scope};

@@ -123,7 +123,7 @@ impl Accountant {
             return Ok(());
         }
         let (monitor, (epoch, published)) = (self.monitor.clone(), now.clone());
-        tokio::task::spawn_blocking(move || monitor.remember(&epoch, published)).await??;
+        tokio::task::spawn_blocking(move || monitor.note_published(&epoch, published)).await??;
         recent.remembered = now;
         Ok(())
     }

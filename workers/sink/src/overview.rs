@@ -105,7 +105,10 @@ impl Monitor {
     }
 
     /// The INGEST messages of an epoch that are stored or dead here.
-    pub(crate) fn accounted(&self, epoch: &str) -> anyhow::Result<RangeSet> {
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn accounted(&self, epoch: &str) -> anyhow::Result<RangeSet> {
         let connection = lock(&self.connection);
         Ok(read_set(&connection, epoch, "stored")?.union(&read_set(&connection, epoch, "dead")?))
     }
@@ -139,15 +142,6 @@ impl Monitor {
             return Ok(Vec::new());
         }
         Ok(self.accounted(&figures.epoch)?.gaps(&(first..=last)))
-    }
-
-    /// The INGEST messages of the epoch that are stored or dead here.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn accounted(&self, epoch: &str) -> anyhow::Result<RangeSet> {
-        let connection = lock(&self.connection);
-        Ok(read_set(&connection, epoch, "stored")?.union(&read_set(&connection, epoch, "dead")?))
     }
 
     /// Whether it is known what became of a message of another stream than INGEST, at this stage: its aggregates are
@@ -251,7 +245,7 @@ impl Monitor {
     ///
     /// # Errors
     /// The database cannot be written.
-    pub(crate) fn remember(&self, epoch: &str, published: u64) -> anyhow::Result<()> {
+    pub(crate) fn note_published(&self, epoch: &str, published: u64) -> anyhow::Result<()> {
         accounts::remember(&lock(&self.connection), epoch, published)
     }
 

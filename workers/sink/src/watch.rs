@@ -14,7 +14,7 @@ use schemas::Time;
 use schemas::alert::{Alert, Severity};
 use tokio::sync::mpsc;
 
-use crate::answers::figures;
+use crate::accounting::figures;
 use crate::guard::Guard;
 use crate::incidents::{DURABLE_RECREATED, INGEST_REREAD, Incident, STREAM_OLDER, STREAM_RECREATED, counted};
 use crate::memory::{self, Fact};
