@@ -175,8 +175,8 @@ impl Report {
                     "{} {noun} {verb} missing: published, but neither stored, dead nor pending",
                     self.current.missing
                 ),
-                "`aiai ledger` names them; publish them again if INGEST still has them, and look for who acknowledged or \
-                 deleted messages of INGEST or EVENTS by hand",
+                "publish them again if you or INGEST still have them, and find out who acknowledged or deleted messages of INGEST \
+                 or EVENTS by hand",
             ));
         }
         (!self.current.adds_up()).then(|| {

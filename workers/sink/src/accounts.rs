@@ -1,4 +1,6 @@
 //! The ledger's side of the database: what is stored and dead of each epoch of INGEST.
+//!
+//! No statement is kept: a plan that DuckDB made while a table was empty can go on finding nothing in it.
 
 use duckdb::{Connection, params};
 use schemas::Time;
@@ -78,7 +80,7 @@ pub(crate) fn all(
         ..Accounts::default()
     };
     // A ULID begins with the time at which it was made.
-    let mut known = connection.prepare_cached(
+    let mut known = connection.prepare(
         "SELECT coalesce(known.epoch, seen.epoch) AS epoch, id, coalesce(published, 0)
          FROM (FROM epochs WHERE stream = 'INGEST') AS known
          FULL JOIN ledger_epoch AS seen ON known.epoch = seen.epoch ORDER BY epoch DESC",
@@ -111,7 +113,7 @@ fn look_back(connection: &Connection, figures: &StreamFigures, horizon: &mut Hor
     horizon.note(figures);
     let mut checkpoints: Vec<(Source, String, u64)> = Vec::new();
     let mut statement =
-        connection.prepare_cached("SELECT stream, epoch, seq FROM checkpoint WHERE stream IN (?, ?)")?;
+        connection.prepare("SELECT stream, epoch, seq FROM checkpoint WHERE stream IN (?, ?)")?;
     let mut rows = statement.query(params![Source::Events.as_str(), Source::Dead.as_str()])?;
     while let Some(row) = rows.next()? {
         let stream: String = row.get(0)?;
@@ -135,7 +137,7 @@ fn look_back(connection: &Connection, figures: &StreamFigures, horizon: &mut Hor
 /// One epoch; its kinds if its id is given.
 fn read(connection: &Connection, epoch: &str, id: Option<u16>) -> anyhow::Result<Account> {
     let duplicates = connection
-        .prepare_cached(
+        .prepare(
             "SELECT count(*) FROM duplicates JOIN epochs ON epochs.id = duplicates.epoch WHERE epochs.epoch = ?",
         )?
         .query_row(params![epoch], |row| row.get(0))?;
@@ -158,13 +160,9 @@ fn read(connection: &Connection, epoch: &str, id: Option<u16>) -> anyhow::Result
 /// Keeps how far an epoch got; never lowers it.
 pub(crate) fn remember(connection: &Connection, epoch: &str, published: u64) -> anyhow::Result<()> {
     let known = "UPDATE ledger_epoch SET published = greatest(published, ?) WHERE epoch = ?";
-    if connection
-        .prepare_cached(known)?
-        .execute(params![published, epoch])?
-        == 0
-    {
+    if connection.prepare(known)?.execute(params![published, epoch])? == 0 {
         connection
-            .prepare_cached("INSERT INTO ledger_epoch(epoch, published) VALUES (?, ?)")?
+            .prepare("INSERT INTO ledger_epoch(epoch, published) VALUES (?, ?)")?
             .execute(params![epoch, published])?;
     }
     Ok(())

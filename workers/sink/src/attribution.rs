@@ -34,10 +34,19 @@ const GONE: &str = "INGEST no longer has it: it was deleted there before it was 
 #[derive(Debug, Default)]
 pub(crate) struct Attribution {
     epoch: String,
-    /// None: the stream does not have it.
-    placed: BTreeMap<u64, Option<Placed>>,
+    placed: BTreeMap<u64, Known>,
     /// The last answer about holes, and the holes.
     counted: Option<(Holes, Found)>,
+}
+
+/// What is known of a message.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    /// None: the stream did not have it whenever it was asked.
+    placed: Option<Placed>,
+    /// The stream was asked after the message was found to be missing; and still had it.
+    asked: bool,
+    still_there: bool,
 }
 
 /// What is to be asked about some holes.
@@ -118,15 +127,15 @@ impl Attribution {
         };
         self.placed.retain(|sequence, _| wanted(sequence));
         for sequence in &named {
-            let placed = self.place(*sequence, context, true).await?;
-            found.messages.push(describe(*sequence, placed));
+            let known = self.place(*sequence, context, true).await?;
+            found.messages.push(describe(*sequence, known));
         }
         for (each, kinds, is_final) in [
             (&pending.each, &mut found.pending, false),
             (&missing.each, &mut found.missing, true),
         ] {
             for sequence in each {
-                if let Some(placed) = self.place(*sequence, context, is_final).await? {
+                if let Some(placed) = self.place(*sequence, context, is_final).await?.placed {
                     kinds[place(subjects::kind_named(&placed.subject))] += 1;
                 }
             }
@@ -156,27 +165,32 @@ impl Attribution {
         Ok((found, stood_still))
     }
 
-    /// Looks a message up once. One that is pending and not there may have been trimmed just now: no answer for good.
-    async fn place(
-        &mut self,
-        sequence: u64,
-        context: &Context,
-        is_final: bool,
-    ) -> bus::Result<Option<Placed>> {
-        if let Some(placed) = self.placed.get(&sequence) {
-            return Ok(placed.clone());
+    /// Looks a message up once; one that is missing once more, if it was pending before. One that is pending and not
+    /// there may have been trimmed just now: no answer for good.
+    async fn place(&mut self, sequence: u64, context: &Context, missing: bool) -> bus::Result<Known> {
+        let before = self.placed.get(&sequence).cloned().unwrap_or_default();
+        if before.asked || (before.placed.is_some() && !missing) {
+            return Ok(before);
         }
         let placed = context.placed(topology::INGEST, sequence).await?;
-        if is_final || placed.is_some() {
-            self.placed.insert(sequence, placed.clone());
+        let known = Known {
+            still_there: placed.is_some(),
+            placed: placed.or(before.placed),
+            asked: missing,
+        };
+        if known.asked || known.placed.is_some() {
+            self.placed.insert(sequence, known.clone());
         }
-        Ok(placed)
+        Ok(known)
     }
 }
 
-fn describe(sequence: u64, placed: Option<Placed>) -> Missing {
-    let cause = if placed.is_some() { IN_STREAM } else { GONE };
-    let (subject, stored) = placed.map(|placed| (cut(&placed.subject), placed.stored)).unzip();
+fn describe(sequence: u64, known: Known) -> Missing {
+    let cause = if known.still_there { IN_STREAM } else { GONE };
+    let (subject, stored) = known
+        .placed
+        .map(|placed| (cut(&placed.subject), placed.stored))
+        .unzip();
     Missing {
         sequence,
         subject,

@@ -95,7 +95,7 @@ impl Kinds {
     pub(crate) fn load(connection: &Connection, epoch: u16) -> anyhow::Result<Self> {
         let mut kinds = Kinds::default();
         let sql = "SELECT kind, stored, dead_ranges, duplicates, events_stored, items_dead FROM ledger_kind WHERE epoch = ?";
-        let mut statement = connection.prepare_cached(sql)?;
+        let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query(params![epoch])?;
         while let Some(row) = rows.next()? {
             let name: String = row.get(0)?;

@@ -85,7 +85,7 @@ pub async fn ledger(config: &Config, options: &cli::Output) -> anyhow::Result<Ex
     let report: Report = serde_json::from_slice(&answer)?;
     let text = match Format::or_default(options.output) {
         Format::Table => table(&report)?,
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(&report)?),
+        Format::Json => json_text(&report)?,
         format => lines(&report, format)?,
     };
     output::print(&text)?;
@@ -101,6 +101,11 @@ pub async fn ledger(config: &Config, options: &cli::Output) -> anyhow::Result<Ex
     };
     eprintln!("aiai: {problem}; {fix}");
     Ok(ExitCode::from(UNHEALTHY))
+}
+
+/// The report as it came.
+fn json_text(report: &Report) -> anyhow::Result<String> {
+    Ok(format!("{}\n", serde_json::to_string_pretty(report)?))
 }
 
 /// A row for each epoch and, below it, for each of its kinds.
@@ -249,76 +254,77 @@ mod tests {
         assert!(problem(&ledger(9, 0)).is_some_and(|(problem, _)| problem.contains("does not add up")));
     }
 
-    #[test]
-    fn rows_come_epoch_by_epoch_with_the_whole_first() {
-        let epoch = |name: &str, events_stored| Epoch {
-            epoch: name.into(),
-            published: 3,
-            stored: 3,
+    /// Everything there is to show.
+    fn report() -> Report {
+        let line = |kind: &str, stored, dead, missing, events_stored| KindLine {
+            kind: kind.into(),
+            published: stored + dead + missing,
+            stored,
+            dead,
+            missing,
             events_stored,
-            kinds: vec![KindLine {
-                kind: "metric".into(),
-                published: 3,
-                stored: 3,
-                events_stored,
-                ..KindLine::default()
-            }],
+            items_dead: dead,
+            ..KindLine::default()
+        };
+        let messages = (7..=31).map(|sequence| schemas::ledger::Missing {
+            sequence,
+            subject: (sequence == 7).then(|| "ingest.acme.metric".into()),
+            stored: (sequence == 7).then(|| "2026-11-20T12:00:00.123456789Z".into()),
+            cause: "INGEST no longer has it".into(),
+        });
+        let current = Epoch {
+            epoch: "01KAGB6Z3V1Q8R4N7T5W9X2Y0C".into(),
+            published: 60,
+            stored: 30,
+            dead: 5,
+            missing: 25,
+            events_stored: Some(44),
+            items_dead: 5,
+            judged: 60,
+            kinds: vec![
+                line("metric", 30, 2, 1, Some(44)),
+                line("unknown", 0, 3, 24, Some(0)),
+            ],
+            missing_ranges: vec![(7, 31)],
+            missing_messages: messages.collect(),
             ..Epoch::default()
         };
-        let report = Report {
-            balances: true,
-            current: epoch("B", Some(7)),
-            earlier: vec![epoch("A", None)],
-            earlier_omitted: 2,
-            ..Report::default()
+        let earlier = Epoch {
+            epoch: "01JAGB6Z3V1Q8R4N7T5W9X2Y0C".into(),
+            published: 4,
+            stored: 3,
+            missing: 1,
+            kinds: vec![line("metric", 3, 0, 1, None)],
+            missing_ranges: vec![(4, 4)],
+            ..Epoch::default()
         };
-        let text = lines(&report, Format::Csv).expect("prints");
-        assert_eq!(
-            text,
-            "published,stored,dead,pending,missing,duplicates,balances,epoch,current,kind,events_stored,items_dead,missing_ranges\n\
-             3,3,0,0,0,0,true,B,true,all,7,0,\n\
-             3,3,0,0,0,0,true,B,true,metric,7,0,\n\
-             3,3,0,0,0,0,true,A,false,all,,0,\n\
-             3,3,0,0,0,0,true,A,false,metric,,0,\n"
-        );
-        let text = table(&report).expect("prints");
-        assert!(
-            text.starts_with("balances\npublished 3 = stored 3 + dead 0"),
-            "{text}"
-        );
-        assert!(
-            text.contains("earlier epoch A") && text.contains("not known"),
-            "{text}"
-        );
-        assert!(text.ends_with("\n2 still earlier epochs\n"), "{text}");
+        Report {
+            at_ms: 1_795_176_000_000,
+            balances: false,
+            current,
+            earlier: vec![earlier],
+            earlier_omitted: 2,
+        }
+    }
+
+    /// Compares with `tests/golden/<name>.txt`; `AIAI_BLESS=1` writes it anew.
+    fn golden(name: &str, text: &str) {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        let path = folder.join(format!("{name}.txt"));
+        if std::env::var_os("AIAI_BLESS").is_some() {
+            return std::fs::write(&path, text).expect("writes");
+        }
+        let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(text, wanted, "{name} differs; AIAI_BLESS=1 accepts it");
     }
 
     #[test]
-    fn what_is_missing_is_named_and_the_rest_is_counted() {
-        let messages = (1..=25).map(|sequence| schemas::ledger::Missing {
-            sequence,
-            subject: (sequence == 1).then(|| "ingest.acme.metric".into()),
-            stored: (sequence == 1).then(|| "2026-11-20T12:00:00Z".into()),
-            cause: "because".into(),
-        });
-        let report = Report {
-            current: Epoch {
-                published: 25,
-                missing: 25,
-                missing_ranges: vec![(1, 25)],
-                missing_messages: messages.collect(),
-                ..Epoch::default()
-            },
-            ..Report::default()
-        };
-        let text = table(&report).expect("prints");
-        assert!(text.starts_with("DOES NOT BALANCE\n"), "{text}");
-        for line in [
-            "MISSING: 25 messages, 1-25\n",
-            "  1  ingest.acme.metric  2026-11-20T12:00:00Z  because\n  2  because\n",
-            "  and 5 more; -o json names up to 100\n",
-        ] {
-            assert!(text.contains(line), "{line} in {text}");
-        }
+    fn every_form_is_as_it_was() {
+        let report = report();
+        assert!(report.current.adds_up());
+        golden("ledger_table", &table(&report).expect("prints"));
+        golden("ledger_ndjson", &lines(&report, Format::Ndjson).expect("prints"));
+        golden("ledger_csv", &lines(&report, Format::Csv).expect("prints"));
+        golden("ledger_json", &json_text(&report).expect("prints"));
     }
 }
