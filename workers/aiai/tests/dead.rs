@@ -161,7 +161,12 @@ fn the_usual_cycle() {
     );
     let gone = told(&world, &["replay", &mistake, "--yes"]);
     assert_eq!(gone[0]["result"], "skipped");
-    assert_eq!(world.overview()["dead_open"], 2);
+    let states = "SELECT state, count(*) AS n FROM dead GROUP BY ALL ORDER BY state";
+    let counted = |state: &str| json!({"state": state, "n": 2});
+    assert_eq!(world.query(states), ["dropped", "open", "replayed"].map(counted));
+    until("the page to know", Duration::from_secs(10), || {
+        (world.overview()["dead_open"] == 2).then_some(())
+    });
     let ledger = world.settled(6);
     assert_eq!(
         (ledger.dead, ledger.missing),
