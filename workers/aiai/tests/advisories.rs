@@ -47,7 +47,13 @@ impl Stranger {
 
     /// The next message: the subject to answer on, and the body.
     fn message(&mut self) -> (String, Vec<u8>) {
-        let line = self.line();
+        // The server may speak of itself in between.
+        let line = loop {
+            let line = self.line();
+            if line.contains("MSG ") && !line.starts_with("INFO") {
+                break line;
+            }
+        };
         let words: Vec<&str> = line.split(' ').collect();
         let size: usize = words[words.len() - 1].parse().expect("a size");
         let mut body = vec![0; size + 2];

@@ -61,44 +61,80 @@ fn the_usual_cycle() {
         early("large", 200_000),
     ]);
     world.settled(4);
-    let all = told(&world, &["list"]);
+    let (mistake, binary) = look(&world);
+    nothing_unasked(&world);
+    replay_what_fails_again(&world);
+    // Of no use to anybody.
+    assert_eq!(dead(&world, &["drop", &mistake]).code, Some(2));
+    let dropped = told(&world, &["drop", &mistake, &binary, "--yes"]);
+    assert!(
+        dropped.iter().all(|row| row["result"] == "dropped"),
+        "{dropped:?}"
+    );
+    assert_eq!(
+        state(&world, &mistake),
+        json!({"state": "dropped", "emptied": true})
+    );
+    let gone = told(&world, &["replay", &mistake, "--yes"]);
+    assert_eq!(gone[0]["result"], "skipped");
+    let states = "SELECT state, count(*) AS n FROM dead GROUP BY ALL ORDER BY state";
+    let counted = |state: &str| json!({"state": state, "n": 2});
+    assert_eq!(world.query(states), ["dropped", "open", "replayed"].map(counted));
+    until("the page to know", Duration::from_secs(10), || {
+        (world.overview()["dead_open"] == 2).then_some(())
+    });
+    let ledger = world.settled(6);
+    assert_eq!(
+        (ledger.dead, ledger.missing),
+        (6, 0),
+        "a note changes no sum: {ledger:?}"
+    );
+    world.stop(Signal::TERM);
+}
+
+/// Lists and shows; gives the numbers of the mistake and of what is no text.
+fn look(world: &World) -> (String, String) {
+    let all = told(world, &["list"]);
     assert_eq!(all.len(), 4, "{all:?}");
     assert_eq!(
         ids(&told(
-            &world,
+            world,
             &["list", "--reason", "bad_time", "--tenant", "acme"]
         ))
         .len(),
         2
     );
     let mine = told(
-        &world,
+        world,
         &[
             "list", "--source", "me", "--stage", "ingest", "--kind", "metric", "--since", "1h",
         ],
     );
     assert_eq!(mine[0]["place"], "vlaue");
-    assert_eq!(told(&world, &["list", "--until", "1h"]), Vec::<Value>::new());
+    assert_eq!(told(world, &["list", "--until", "1h"]), Vec::<Value>::new());
     let mistake = mine[0]["id"].to_string();
 
-    let shown = dead(&world, &["show", &mistake]).stdout;
+    let shown = dead(world, &["show", &mistake]).stdout;
     assert!(
         shown.contains("did you mean `value`?") && shown.contains(r#""vlaue":1"#),
         "{shown}"
     );
-    let raw = dead(&world, &["show", &mistake, "--payload"]).stdout;
+    let raw = dead(world, &["show", &mistake, "--payload"]).stdout;
     assert_eq!(raw, r#"{"name":"x","vlaue":1,"source":"me"}"#);
     let binary =
         world.query("SELECT dead_seq FROM dead WHERE reason LIKE 'invalid%'")[0]["dead_seq"].to_string();
     let json: Value =
-        serde_json::from_str(&dead(&world, &["show", &binary, "-o", "json"]).stdout).expect("JSON");
+        serde_json::from_str(&dead(world, &["show", &binary, "-o", "json"]).stdout).expect("JSON");
     assert_eq!(json["payload_base64"], "AP/+");
-    assert_eq!(dead(&world, &["show", "999"]).code, Some(4));
+    assert_eq!(dead(world, &["show", "999"]).code, Some(4));
+    (mistake, binary)
+}
 
+fn nothing_unasked(world: &World) {
     // Nothing is done unasked.
-    let dry = told(&world, &["replay", "--reason", "bad_time", "--dry-run"]);
+    let dry = told(world, &["replay", "--reason", "bad_time", "--dry-run"]);
     assert!(dry.iter().all(|row| row["result"] == "would_replay"), "{dry:?}");
-    let refused = dead(&world, &["replay", "--reason", "bad_time"]);
+    let refused = dead(world, &["replay", "--reason", "bad_time"]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(
         refused.stderr.contains("2 dead letters: 2 would be replayed"),
@@ -108,11 +144,13 @@ fn the_usual_cycle() {
         refused.stderr.contains("dead replay --reason bad_time"),
         "{refused:?}"
     );
-    assert_eq!(dead(&world, &["replay"]).code, Some(2));
+    assert_eq!(dead(world, &["replay"]).code, Some(2));
+}
 
+fn replay_what_fails_again(world: &World) {
     // The time has not come; what is sent is what came, and it fails again.
     let replayed = told(
-        &world,
+        world,
         &["replay", "--reason", "bad_time", "--yes", "--rate", "1000"],
     );
     assert!(
@@ -122,7 +160,7 @@ fn the_usual_cycle() {
         "{replayed:?}"
     );
     world.settled(6);
-    let again = told(&world, &["list", "--reason", "bad_time"]);
+    let again = told(world, &["list", "--reason", "bad_time"]);
     assert_eq!(
         again.len(),
         2,
@@ -142,33 +180,11 @@ fn the_usual_cycle() {
         world.query(header),
         [json!({"t": "00-0af7651916cd43dd-01", "own": true})]
     );
-    let skipped = told(&world, &["replay", "--reason", "bad_time", "--yes"]);
+    let skipped = told(world, &["replay", "--reason", "bad_time", "--yes"]);
     assert!(
         skipped.iter().all(|row| row["result"] == "skipped"),
         "no loop: {skipped:?}"
     );
-
-    // Of no use to anybody.
-    assert_eq!(dead(&world, &["drop", &mistake]).code, Some(2));
-    let dropped = told(&world, &["drop", &mistake, &binary, "--yes"]);
-    assert!(
-        dropped.iter().all(|row| row["result"] == "dropped"),
-        "{dropped:?}"
-    );
-    assert_eq!(
-        state(&world, &mistake),
-        json!({"state": "dropped", "emptied": true})
-    );
-    let gone = told(&world, &["replay", &mistake, "--yes"]);
-    assert_eq!(gone[0]["result"], "skipped");
-    assert_eq!(world.overview()["dead_open"], 2);
-    let ledger = world.settled(6);
-    assert_eq!(
-        (ledger.dead, ledger.missing),
-        (6, 0),
-        "a note changes no sum: {ledger:?}"
-    );
-    world.stop(Signal::TERM);
 }
 
 #[test]
@@ -178,7 +194,7 @@ fn a_cause_that_is_gone_lets_the_replay_through_and_a_message_comes_back_as_it_w
     // As an older version with fewer fields would have rejected it; nearly as large as a message may be.
     let padding = "y".repeat(250_000);
     let event = format!(r#"{{"name":"back","source":"s","data":"{padding}"}}"#);
-    let mut letter = Message::new("dead.ingest.event", event.clone());
+    let mut letter = Message::new("dead.ingest.event", event);
     letter.headers = [
         "Aiai-Stage: ingest",
         "Aiai-Kind: event",

@@ -169,7 +169,7 @@ impl Monitor {
             "SELECT count(*) FROM dead WHERE stage = ? AND (headers->>'{named}') = ? AND (headers->>'{lives}') = ?"
         );
         let letters: u64 = connection
-            .prepare_cached(&sql)?
+            .prepare(&sql)?
             .query_row(params![stage, sequence.to_string(), epoch], |row| row.get(0))?;
         Ok(letters > 0)
     }
@@ -201,9 +201,8 @@ impl Monitor {
 
     fn dead_open(&self) -> anyhow::Result<u64> {
         let sql = "SELECT count(*) FROM dead WHERE state = 'open'";
-        let connection = lock(&self.connection);
-        let mut statement = connection.prepare_cached(sql)?;
-        Ok(statement.query_row([], |row| row.get(0))?)
+        // Not prepared for later: a plan made while no row was open is kept, and finds none ever after.
+        Ok(lock(&self.connection).query_row(sql, [], |row| row.get(0))?)
     }
 
     fn database(&self) -> DatabaseInfo {

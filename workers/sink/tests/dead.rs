@@ -34,6 +34,8 @@ fn notes_change_the_state_of_letters_and_no_sum() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
     let monitor = Monitor::open(&store, schemas::Time(NOON)).unwrap();
+    let before = monitor.overview(&StreamFigures::default(), schemas::Time(NOON));
+    assert_eq!(before.unwrap().dead_open, 0, "asked while there is none");
     let letters = [
         dead(1, 11, None),
         dead(2, 12, None),

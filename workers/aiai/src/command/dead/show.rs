@@ -140,7 +140,13 @@ fn text(letter: &Letter, details: &Details, contents: Option<&Contents>, history
     for deed in history {
         let place = deed.stream.as_ref().zip(deed.sequence);
         let place = place.map(|(stream, sequence)| format!(", {stream} sequence {sequence}"));
-        let _ = writeln!(out, "{} {}{}", deed.noted_at, deed.deed, place.unwrap_or_default());
+        let _ = writeln!(
+            out,
+            "{} {}{}",
+            deed.noted_at,
+            deed.deed,
+            place.unwrap_or_default()
+        );
     }
     let asked = Asked {
         by_number: true,
@@ -160,7 +166,8 @@ fn text(letter: &Letter, details: &Details, contents: Option<&Contents>, history
 fn headers_text(out: &mut String, headers: &BTreeMap<String, String>) {
     // What the letter itself says is above.
     let carried = headers.iter().filter(|(name, _)| {
-        !name.starts_with("Aiai-") || name.starts_with(schemas::headers::ORIGINAL_PREFIX)
+        name.starts_with(schemas::headers::ORIGINAL_PREFIX)
+            || !(name.starts_with("Aiai-") || name.starts_with("Nats-"))
     });
     for (name, value) in carried {
         let _ = writeln!(out, "  {}: {}", printable(name), printable(value));
