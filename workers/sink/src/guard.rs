@@ -28,8 +28,8 @@ impl Guard {
         }
     }
 
-    /// Where the file is not there any more, the database stays open for good: closing it would remove the log of the
-    /// file that is there now.
+    /// Where the file is not there any more, the database stays open for good: closing it would remove the log that is
+    /// at its path, which may be that of the file there now. Its own log goes: the other file could not be opened with it.
     ///
     /// # Errors
     /// It is another file now, or none.
@@ -37,8 +37,22 @@ impl Guard {
         let checked = self.look();
         if checked.is_err() {
             std::mem::forget(connection.try_clone()?);
+            self.remove_own_log();
         }
         checked
+    }
+
+    /// Removes the log at the database's path, if it is the one that this process has open.
+    fn remove_own_log(&self) {
+        let mut log = self.path.clone().into_os_string();
+        log.push(".wal");
+        let Ok(log) = fs::canonicalize(log) else { return };
+        let open = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+        let mut targets = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+        if targets.any(|target| target == log) {
+            // If it stays, the next start names it.
+            let _ = fs::remove_file(log);
+        }
     }
 
     fn look(&self) -> anyhow::Result<()> {

@@ -111,6 +111,12 @@ fn explain(path: &Path, reason: &str) -> anyhow::Error {
             "the database {file} is in use by {holder}: stop it, or ask it with `aiai query \"SELECT …\"`"
         );
     }
+    if reason.contains("replaying WAL") {
+        return anyhow!(
+            "the log {file}.wal does not belong to {file} ({reason}): put back the log that was copied with it, or move this \
+             one away; what is missing then comes from the streams and the archive"
+        );
+    }
     if reason.contains("not a valid DuckDB database") {
         return anyhow!("{file} is not a DuckDB database: move it away, or set another data folder");
     }

@@ -163,20 +163,38 @@ impl World {
         let mut found = String::new();
         until_or("files", TIMEOUT, || {
             let mut all = Vec::new();
-            for (kind, number) in [("metric", "value::BIGINT"), ("event", "data::BIGINT"), ("usage", "tokens_in")] {
-                let sql = format!(
-                    "SELECT {number} AS n FROM read_parquet('{files}/{kind}/**/*.parquet') WHERE source = 'kill'"
-                );
+            for (kind, number) in [
+                ("metric", "value::BIGINT"),
+                ("event", "data::BIGINT"),
+                ("usage", "tokens_in"),
+            ] {
+                let files = format!("{files}/{kind}/**/*.parquet");
+                // No file yet is an error to DuckDB.
+                if self.query(&format!("SELECT count(*) AS n FROM glob('{files}')"))[0]["n"] == 0 {
+                    continue;
+                }
+                let sql = format!("SELECT {number} AS n FROM read_parquet('{files}') WHERE source = 'kill'");
                 all.extend(self.query(&sql).iter().filter_map(|row| row["n"].as_u64()));
             }
             all.sort_unstable();
             let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).collect();
             assert!(twice.is_empty(), "in files twice: {twice:?}\n{}", self.log());
-            let missing: Vec<_> = book.must().filter(|number| all.binary_search(number).is_err()).collect();
+            let missing: Vec<_> = book
+                .must()
+                .filter(|number| all.binary_search(number).is_err())
+                .collect();
             found = format!("{missing:?}");
             missing.is_empty()
         })
         .unwrap_or_else(|| panic!("not in files: {found}\n{}", self.log()));
+    }
+
+    /// Waits until the sink knows of all durables that are not its own.
+    pub fn knows_durables(&self) {
+        let sql = "SELECT count(*) AS n FROM aiai_meta WHERE key LIKE 'durable/%'";
+        until("the sink to know all durables", TIMEOUT, || {
+            (self.query(sql)[0]["n"] == 6).then_some(())
+        });
     }
 
     /// How many alerts of a rule there are.

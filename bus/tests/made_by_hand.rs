@@ -29,8 +29,8 @@ async fn a_stream_made_by_hand_is_refused_until_it_has_an_epoch_and_all_workers_
     let shown = serde_json::to_string(&shown).expect("JSON");
     assert!(shown.contains("metadata.aiai-epoch"), "{shown}");
 
-    let config = StreamsConfig::default();
-    let other = Context::connect(&server.config(), &config, "other", CancellationToken::new());
+    let (nats, config) = (server.config(), StreamsConfig::default());
+    let other = Context::connect(&nats, &config, "other", CancellationToken::new());
     let other = other.await.expect("connects");
     let plans = (
         context.plan().await.expect("plan"),
