@@ -20,6 +20,9 @@ use crate::topology::{StreamsConfig, Topology};
 /// How long JetStream may take to acknowledge one message.
 pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Between two looks whether the connection is still the same.
+pub(crate) const CONNECTION_INTERVAL: Duration = Duration::from_millis(250);
+
 /// A worker's place on the bus. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Context {

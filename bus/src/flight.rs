@@ -4,14 +4,15 @@
 //! that cannot be published within the retry policy sends its messages back for redelivery;
 //! what it may already have published is deduplicated by whoever stores it.
 
-use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::context::{PublishAckFuture, PublishError};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{AckKind, context::PublishErrorKind};
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use schemas::headers;
+use tokio::time::Instant;
 
-use crate::context::Context;
+use crate::context::{ACK_TIMEOUT, CONNECTION_INTERVAL, Context};
 use crate::dead::Addressed;
 use crate::delivery::{AckHandle, Delivery};
 use crate::error::{Source, chain};
@@ -246,7 +247,8 @@ async fn attempt(
     context: &Context,
     outgoing: &[Outgoing],
     open: &mut Vec<usize>,
-) -> Result<(), async_nats::jetstream::context::PublishError> {
+) -> Result<(), PublishError> {
+    let connects = context.connections();
     let mut waiting: Vec<(usize, PublishAckFuture)> = Vec::with_capacity(open.len());
     let mut failed = None;
     // First those that no stream has to store: the acknowledgement of a later one says that the server has them.
@@ -280,9 +282,11 @@ async fn attempt(
             }
         }
     }
+    // One deadline for all: each of them waits for as long again, one after another, if it may.
+    let mut deadline = Instant::now() + ACK_TIMEOUT;
     for (at, future) in waiting {
-        match future.await {
-            Ok(_) => {}
+        match answer(context, connects, &mut deadline, future).await {
+            Ok(()) => {}
             Err(error) => {
                 open.push(at);
                 failed = Some(error);
@@ -290,4 +294,27 @@ async fn attempt(
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// The answer to a message, until the deadline; which has come when the connection is another one, because no answer
+/// comes on that to what was sent on this.
+async fn answer(
+    context: &Context,
+    connects: u64,
+    deadline: &mut Instant,
+    future: PublishAckFuture,
+) -> Result<(), PublishError> {
+    let mut future = std::pin::pin!(future.into_future());
+    loop {
+        let look = (Instant::now() + CONNECTION_INTERVAL).min(*deadline);
+        if let Ok(answer) = tokio::time::timeout_at(look, &mut future).await {
+            return answer.map(|_| ());
+        }
+        if Instant::now() >= *deadline {
+            return Err(PublishErrorKind::TimedOut.into());
+        }
+        if context.connections() != connects {
+            *deadline = Instant::now();
+        }
+    }
 }

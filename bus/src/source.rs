@@ -91,7 +91,9 @@ pub(crate) async fn rewind(context: &Context, input: Input, sequence: u64) -> Re
         .await
         .map_err(|error| Error::jetstream(what(), error.to_string()))?;
     let info = consumer.cached_info();
-    if info.ack_floor.stream_sequence + 1 == sequence && info.num_ack_pending == 0 {
+    // A pull that still waits is our own from before: what it is given, nobody hears.
+    let untouched = info.num_ack_pending == 0 && info.num_waiting == 0;
+    if untouched && info.ack_floor.stream_sequence + 1 == sequence {
         return Ok(());
     }
     // Only this writer reads the durable, so recreating it disturbs nobody.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::commit::{Collecting, Committed, commit, finished};
-use crate::context::{Context, DurableState, StreamState};
+use crate::context::{CONNECTION_INTERVAL, Context, DurableState, StreamState};
 use crate::dead;
 use crate::delivery::{AckHandle, Delivery};
 use crate::epoch::Life;
@@ -136,8 +136,6 @@ impl Default for CommitConfig {
 
 /// Between two looks for holes. One that is there at two looks is looked at closely.
 const HOLES_INTERVAL: Duration = Duration::from_secs(5);
-/// Between two looks whether the connection is still the one that the inputs were opened on.
-const CONNECTION_INTERVAL: Duration = Duration::from_millis(250);
 
 type Inputs = SelectAll<futures_util::stream::BoxStream<'static, (usize, Result<async_nats::Message, Lost>)>>;
 

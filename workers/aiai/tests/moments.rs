@@ -310,22 +310,27 @@ fn sink_is_killed_while_its_log_is_folded_into_the_file() {
         "sink",
         &["sink.wal_megabytes=1", "sink.commit.flush_milliseconds=10"],
     );
-    let log = scene.fleet.data().join("aiai.duckdb.wal");
+    let data = scene.fleet.data();
+    // The file is written from the beginning of a checkpoint on; the log is emptied at its end.
+    let written = || {
+        fs::metadata(data.join("aiai.duckdb"))
+            .and_then(|file| file.modified())
+            .ok()
+    };
+    let log_bytes = || fs::metadata(data.join("aiai.duckdb.wal")).map_or(0, |file| file.len());
     for round in 0..6 {
         // A stopped sink finds a backlog, and much to write.
         scene.fleet.signal("sink", Signal::STOP);
         scene.publish(1000);
+        let (begun, mut last) = (written(), log_bytes());
         scene.fleet.signal("sink", Signal::CONT);
-        let size = || fs::metadata(&log).map_or(0, |file| file.len());
-        let mut last = 0;
         until("a checkpoint", MOMENT_TIMEOUT, || {
             for _ in 0..2000 {
-                let before = std::mem::replace(&mut last, size());
-                // Odd rounds: just before, when the log is as large as it gets.
+                let before = std::mem::replace(&mut last, log_bytes());
                 let is_now = if round % 2 == 0 {
-                    last < before
+                    written() != begun
                 } else {
-                    last > 900 * 1024
+                    last < before
                 };
                 if is_now {
                     return Some(());

@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::harness::load::{Book, Outcome};
 use crate::harness::rest;
 use crate::runner::Runner;
-use crate::schedule::PROCESSES;
 use crate::watch::Watch;
 
 /// From the last fault until everything is stored, rolled up, archived.
@@ -65,11 +64,13 @@ fn tell(runner: &Runner, watch: &Watch, books: &[Book], rest: Duration, report: 
             ended.join(", ")
         ));
     }
-    let memory: Vec<String> = PROCESSES
-        .iter()
-        .map(|(name, _)| *name)
-        .chain(["nats"])
-        .filter_map(|name| Some(format!("{name} {}", runner.megabytes(name)?)))
+    let memory: Vec<String> = runner
+        .megabytes()
+        .into_iter()
+        .map(|(name, after)| {
+            let before = runner.megabytes_before.get(name).copied().unwrap_or(0);
+            format!("{name} {before} to {after}")
+        })
         .collect();
     text.push_str(&format!("  memory in MB: {}", memory.join(", ")));
     text

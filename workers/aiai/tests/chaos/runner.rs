@@ -32,7 +32,7 @@ const SETTINGS: [&str; 12] = [
     "sink.trim.interval_seconds=1",
     "sink.trim.retain_hours=1",
     "sink.wal_megabytes=1",
-    "streams.events_max_megabytes=32",
+    "streams.events_max_megabytes=64",
 ];
 
 /// What is due later.
@@ -57,6 +57,8 @@ pub struct Runner {
     /// Processes that ended without a signal of ours, by name and how.
     pub ended: BTreeMap<String, u64>,
     pub poisons: Vec<Poison>,
+    /// Memory of each process in MB when everything was up.
+    pub megabytes_before: BTreeMap<&'static str, u64>,
     workers: Proxy,
     agents: Proxy,
     settings: Vec<String>,
@@ -80,6 +82,7 @@ impl Runner {
             faults: BTreeMap::new(),
             ended: BTreeMap::new(),
             poisons: Vec::new(),
+            megabytes_before: BTreeMap::new(),
             settings,
             due: Vec::new(),
             asked: Vec::new(),
@@ -90,6 +93,7 @@ impl Runner {
         until("an answer of the sink", START_TIMEOUT, || {
             runner.fleet.try_query("SELECT 1")
         });
+        runner.megabytes_before = runner.megabytes();
         runner
     }
 
@@ -246,12 +250,16 @@ impl Runner {
         names.filter(|name| self.fleet.pid(name).is_none()).collect()
     }
 
-    /// Memory of a process in MB.
-    pub fn megabytes(&self, name: &str) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.fleet.pid(name)?)).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kilobytes / 1024)
+    /// Memory of each process that runs, in MB.
+    pub fn megabytes(&self) -> BTreeMap<&'static str, u64> {
+        let resident = |name: &str| {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.fleet.pid(name)?)).ok()?;
+            let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+            let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+            Some(kilobytes / 1024)
+        };
+        let names = PROCESSES.iter().map(|(name, _)| *name).chain([NATS]);
+        names.filter_map(|name| Some((name, resident(name)?))).collect()
     }
 
     /// The end of all faults: everything runs.
