@@ -114,12 +114,13 @@ pub struct Missing {
 impl Epoch {
     /// Whether the sum is right, as a whole, in each kind, and of the kinds.
     pub fn adds_up(&self) -> bool {
+        type Figure = fn(&KindLine) -> u64;
         let is_sum = |whole: u64, parts: [u64; 4]| {
             parts.into_iter().map(u128::from).sum::<u128>() == u128::from(whole)
         };
         let of_kinds =
             |figure: fn(&KindLine) -> u64| self.kinds.iter().map(figure).map(u128::from).sum::<u128>();
-        let figures: [(fn(&KindLine) -> u64, u64); 5] = [
+        let figures: [(Figure, u64); 5] = [
             (|line| line.published, self.published),
             (|line| line.stored, self.stored),
             (|line| line.dead, self.dead),

@@ -278,12 +278,12 @@ fn the_ledger_agrees_with_the_publisher_by_kind_through_everything() {
     });
     let epoch = report["epoch"].as_str().expect("an epoch");
     assert_eq!(gauges[&format!("aiai_ledger_balances{{epoch=\"{epoch}\"}}")], 1.0);
-    holes(fleet, port, report);
+    holes(fleet, port, &report);
 }
 
 /// Makes messages vanish, then the stream.
-fn holes(mut fleet: Fleet, port: u16, before: Value) {
-    let old_epoch = before["epoch"].clone();
+fn holes(mut fleet: Fleet, port: u16, before: &Value) {
+    let old_epoch = &before["epoch"];
     fleet.kill("ingest");
     let sequences = publish(&fleet, 0..5, &mut Counts::new());
     acknowledge(&fleet, sequences[0]);
@@ -338,7 +338,7 @@ fn holes(mut fleet: Fleet, port: u16, before: Value) {
 }
 
 /// A stream that is deleted takes along what was pending in it.
-fn epochs(mut fleet: Fleet, port: u16, old_epoch: Value) {
+fn epochs(mut fleet: Fleet, port: u16, old_epoch: &Value) {
     fleet.kill("ingest");
     let lost = publish(&fleet, 0..5, &mut Counts::new());
     let (_, report) = await_ledger("what will be lost", &mut fleet, |report| {
@@ -354,7 +354,7 @@ fn epochs(mut fleet: Fleet, port: u16, old_epoch: Value) {
     let mut counts = Counts::new();
     publish(&fleet, 0..24, &mut counts);
     let (code, report) = await_ledger("the new epoch", &mut fleet, |report| {
-        report["epoch"] != old_epoch
+        report["epoch"] != *old_epoch
             && report["published"].as_u64() >= Some(24)
             && report["pending"] == 0
             && report["earlier"][0]["pending"] == 0
@@ -362,7 +362,7 @@ fn epochs(mut fleet: Fleet, port: u16, old_epoch: Value) {
     check(&fleet, &report, &counts, false);
     assert_eq!(code, 0, "what was lost with a stream cannot come back");
     let earlier = &report["earlier"][0];
-    assert_eq!(earlier["epoch"], old_epoch);
+    assert_eq!(&earlier["epoch"], old_epoch);
     assert_eq!(earlier["published"].as_u64(), published);
     assert_eq!(earlier["missing"].as_u64(), pending.map(|pending| pending + 3));
     let output = run(&fleet, &["ledger", "-o", "table"]);

@@ -213,40 +213,44 @@ fn tell(before: u64, epoch: &Epoch) {
     }
 }
 
+/// A figure of a line of the ledger.
+type Figure = fn(&KindLine) -> u64;
+
+/// Name, help and figure of the gauges that every kind of every epoch has.
+const FIGURES: [(&str, &str, Figure); 7] = [
+    (
+        "aiai_ledger_published",
+        "INGEST messages published, by epoch and kind: the sum of stored, dead, pending and missing.",
+        |line| line.published,
+    ),
+    ("aiai_ledger_stored", "INGEST messages in the database.", |line| {
+        line.stored
+    }),
+    ("aiai_ledger_dead", "INGEST messages rejected whole.", |line| {
+        line.dead
+    }),
+    ("aiai_ledger_pending", "INGEST messages on their way.", |line| {
+        line.pending
+    }),
+    (
+        "aiai_ledger_missing",
+        "INGEST messages lost: must be 0.",
+        |line| line.missing,
+    ),
+    (
+        "aiai_ledger_duplicates",
+        "INGEST messages delivered twice and stored once.",
+        |line| line.duplicates,
+    ),
+    (
+        "aiai_ledger_items_dead",
+        "Single items of INGEST messages that were rejected.",
+        |line| line.items_dead,
+    ),
+];
+
 /// The report as Prometheus has it: a series for each kind of each epoch.
 fn gauges(report: &Report) -> Vec<Gauge> {
-    type Figure = fn(&KindLine) -> u64;
-    let figures: [(&str, &str, Figure); 7] = [
-        (
-            "aiai_ledger_published",
-            "INGEST messages published, by epoch and kind: the sum of stored, dead, pending and missing.",
-            |line| line.published,
-        ),
-        ("aiai_ledger_stored", "INGEST messages in the database.", |line| {
-            line.stored
-        }),
-        ("aiai_ledger_dead", "INGEST messages rejected whole.", |line| {
-            line.dead
-        }),
-        ("aiai_ledger_pending", "INGEST messages on their way.", |line| {
-            line.pending
-        }),
-        (
-            "aiai_ledger_missing",
-            "INGEST messages lost: must be 0.",
-            |line| line.missing,
-        ),
-        (
-            "aiai_ledger_duplicates",
-            "INGEST messages delivered twice and stored once.",
-            |line| line.duplicates,
-        ),
-        (
-            "aiai_ledger_items_dead",
-            "Single items of INGEST messages that were rejected.",
-            |line| line.items_dead,
-        ),
-    ];
     let epochs = || std::iter::once(&report.current).chain(report.earlier.iter().take(EARLIER_GAUGED));
     let series = |figure: &dyn Fn(&KindLine) -> Option<u64>| {
         let lines = epochs().flat_map(|epoch| epoch.kinds.iter().map(move |line| (epoch, line)));
@@ -257,7 +261,7 @@ fn gauges(report: &Report) -> Vec<Gauge> {
             })
             .collect::<Vec<_>>()
     };
-    let mut gauges: Vec<Gauge> = figures
+    let mut gauges: Vec<Gauge> = FIGURES
         .into_iter()
         .map(|(name, help, figure)| Gauge {
             name,
