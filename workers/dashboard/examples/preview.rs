@@ -212,6 +212,7 @@ fn full() -> Overview {
             pending: 214,
             ..Ledger::default()
         },
+        dead_open: 0,
         database: DatabaseInfo {
             path: "data/aiai.duckdb".into(),
             bytes: 734_003_200,

@@ -354,7 +354,10 @@ mod tests {
 
     #[test]
     fn the_worst_comes_first() {
-        let status = judge(&seen(with(ledger(1, 2, 0, 3), Some(1))));
+        let status = judge(&seen(Overview {
+            dead_open: 2,
+            ..with(ledger(1, 2, 0, 3), Some(1))
+        }));
         let levels: Vec<_> = status.reasons.iter().map(|reason| reason.level).collect();
         assert_eq!(levels, [Level::Wrong, Level::Attention]);
     }
