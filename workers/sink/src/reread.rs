@@ -166,7 +166,7 @@ mod tests {
             Kind::Metric,
             r#"{"o":7,"i":0,"timestamp":"2026-11-20T11:59:59.000001Z","v":1,"name":"größe \"q\"\n☕","value":5e-324,"metric_type":"histogram","tags":{"a b":"c,\"d\""},"session":"s","source":"x","tenant":"t"}
 {"o":7,"i":1,"timestamp":"1969-12-31T23:59:59.999999Z","v":1,"name":"n","value":-0.0,"source":"x","tenant":"t"}
-{"o":9,"i":0,"timestamp":"9999-12-31T23:59:59.999999Z","v":1,"name":"n","value":1.7976931348623157e308,"source":"x","tenant":"t"}
+{"o":9,"i":0,"timestamp":"9999-12-30T21:59:59.999999Z","v":1,"name":"n","value":1.7976931348623157e308,"source":"x","tenant":"t"}
 "#,
         ),
         (
