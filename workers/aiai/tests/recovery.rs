@@ -23,10 +23,8 @@ const WORKERS: [&str; 5] = ["sink", "ingest", "rollup", "route", "archive"];
 fn after_any_kill_or_cut_everything_is_stored_soon() {
     let mut fleet = Fleet::start();
     let proxies = WORKERS.map(|_| Proxy::start(&fleet.url));
-    let more = std::env::var("TMP_SETTING").unwrap_or("archive.job_seconds=1".into());
     let run = |fleet: &mut Fleet, at: usize| {
-        let settings = [&SOON_ARCHIVED[..], &[more.as_str()]].concat();
-        fleet.run_as(WORKERS[at], WORKERS[at], &proxies[at].url, &settings);
+        fleet.run_as(WORKERS[at], WORKERS[at], &proxies[at].url, &SOON_ARCHIVED);
     };
     for at in 0..WORKERS.len() {
         run(&mut fleet, at);

@@ -70,7 +70,6 @@ impl Config {
             series_max: self.rollup.series_max,
             wal_autocheckpoint_mb: self.wal_megabytes.max(1),
             archive_folder: Some(archive.to_owned()),
-            ..Settings::default()
         }
     }
 }

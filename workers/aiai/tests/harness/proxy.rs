@@ -90,7 +90,7 @@ impl Proxy {
                 if accepting.ended.load(Relaxed) {
                     return;
                 }
-                accept(&accepting, client);
+                accept(&accepting, &client);
             }
         });
         Self { url, shared }
@@ -172,19 +172,19 @@ impl Link {
     }
 }
 
-fn accept(shared: &Arc<Shared>, client: TcpStream) {
+fn accept(shared: &Arc<Shared>, client: &TcpStream) {
     let Ok(server) = TcpStream::connect(&shared.target) else {
         return;
     };
     let half_open = Arc::new(AtomicBool::new(false));
     let copy = |side: &TcpStream| side.try_clone().expect("a socket");
-    for side in [&client, &server] {
+    for side in [client, &server] {
         let _ = side.set_nodelay(true);
     }
     let number = shared.accepted.fetch_add(1, Relaxed);
     let link = || Link {
         number,
-        client: copy(&client),
+        client: copy(client),
         server: copy(&server),
         half_open: half_open.clone(),
     };
