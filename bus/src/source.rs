@@ -6,8 +6,8 @@ use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
 
 use crate::context::{Context, StreamState};
 use crate::error::{Error, Result, chain};
-use crate::pull::Pull;
 use crate::plan;
+use crate::pull::Pull;
 use crate::retry::Policy;
 
 /// What a worker reads.

@@ -15,8 +15,8 @@ use bus::stage::BatchConfig;
 use bus::topology::StreamsConfig;
 use bus::writer::CommitConfig;
 use bus::{
-    CancellationToken, CommitFailure, Context, Delivery, Failure, Input, NatsConfig, Outbox, Received, Stage,
-    StreamState, Unstored, Writer,
+    CancellationToken, CommitFailure, Context, Delivery, DurableState, Failure, Input, NatsConfig, Outbox,
+    Received, Stage, StreamState, Unstored, Writer,
 };
 use schemas::Origins;
 
@@ -80,9 +80,13 @@ impl Writer for MortalWriter {
         vec![Input::new("EVENTS", "sink")]
     }
 
-    fn resume(&mut self, _: usize, _: &StreamState) -> u64 {
+    fn ahead_of(&self, _: usize, _: &StreamState) -> Option<u64> {
+        None
+    }
+
+    fn resume(&mut self, _: usize, _: &StreamState, _: Option<&DurableState>) -> anyhow::Result<u64> {
         let stored: BTreeSet<u64> = Self::stored(&self.folder).into_iter().collect();
-        (1..).find(|sequence| !stored.contains(sequence)).unwrap_or(1)
+        Ok((1..).find(|sequence| !stored.contains(sequence)).unwrap_or(1))
     }
 
     fn commit(&mut self, batch: &[Received]) -> Result<Unstored, CommitFailure> {

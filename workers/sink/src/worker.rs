@@ -114,28 +114,25 @@ impl Sink {
         let writing = bus::writer::run(writer, config.commit.clone(), context.clone());
         let serving = context.serve("query", "SQL and the overview, from DuckDB", endpoints);
         let serving = async { serving.await.map_err(anyhow::Error::from) };
-        let trimming = async {
-            trimming.await;
-            Ok(())
-        };
-        let telling = async {
-            tell(told, &context).await;
-            Ok(())
-        };
-        let keeping = async {
-            keeping::run(config.retain.clone(), keeper, context.clone()).await;
-            Ok(())
-        };
-        let accounting = async {
-            accountant.run().await;
-            Ok(())
-        };
+        let trimming = to_the_end(trimming);
+        let telling = to_the_end(tell(told, &context));
+        let keeping = to_the_end(keeping::run(config.retain.clone(), keeper, context.clone()));
+        let accounting = to_the_end(accountant.run());
         let advisories = Advisories::new(context.clone(), monitor_of_advisories);
         let recovering = bus::job::run(advisories, advisories::CONCURRENCY, context.clone());
         let watching = watcher.run(&context);
         let holding = async { claim.hold(&context).await.map_err(anyhow::Error::from) };
-        tokio::try_join!(writing, serving, trimming, telling, keeping, accounting, recovering, watching, holding).map(|_| ())
+        tokio::try_join!(
+            writing, serving, trimming, telling, keeping, accounting, recovering, watching, holding
+        )
+        .map(|_| ())
     }
+}
+
+/// What ends only with the process, and never with an error.
+async fn to_the_end(work: impl Future<Output = ()>) -> anyhow::Result<()> {
+    work.await;
+    Ok(())
 }
 
 /// Tells of alerts of the sink's own; each copy of an alert has the same id, so that ALERTS stores it once.
