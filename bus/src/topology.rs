@@ -90,7 +90,7 @@ impl Default for StreamsConfig {
             alerts_max_megabytes: 256,
             archive_max_megabytes: 256,
             duplicate_window_seconds: 120,
-            ack_wait_seconds: 5,
+            ack_wait_seconds: 3,
         }
     }
 }

@@ -113,15 +113,6 @@ impl Monitor {
         Ok(read_set(&connection, epoch, "stored")?.union(&read_set(&connection, epoch, "dead")?))
     }
 
-    /// Every INGEST message of the epoch from `first` up to this sequence is stored or dead here. What INGEST lost
-    /// before `first` was accounted for by a database that was deleted since, or went with it.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn ingest_watermark(&self, epoch: &str, first: u64) -> anyhow::Result<u64> {
-        Ok(self.accounted(epoch)?.first_absent(first) - 1)
-    }
-
     /// The INGEST messages from `first` on that were processed, and are neither stored nor dead though EVENTS and DEAD
     /// are read to their ends.
     pub(crate) fn missing(

@@ -14,12 +14,15 @@ use bus::{Context, StreamState, topology};
 use schemas::archive::JOB_SUBJECT;
 
 use crate::config::TrimConfig;
-use crate::{Monitor, Source};
+use crate::{Monitor, RangeSet, Source};
 
 const MICROSECONDS_PER_HOUR: i64 = 3_600_000_000;
 
 /// INGEST keeps what is durable for the sake of its ids up to this part of its size: the rest is for a backlog.
 const INGEST_SHARE: u64 = 4;
+
+/// Messages that INGEST lost, looked at in one round; the next begins behind them.
+const GONE_MAX: usize = 64;
 
 /// Trims until the process is to end. A round that fails is tried again by the next.
 pub(crate) async fn run(config: TrimConfig, monitor: Arc<Monitor>, limits: Limits, context: Context) {
@@ -61,8 +64,9 @@ async fn round(
     let ingest = context.stream_state(topology::INGEST).await?;
     let acknowledged = context.durable_state(topology::INGEST, "ingest").await?.ack_floor;
     let epoch = ingest.epoch.clone();
-    let first = ingest.first_sequence.max(1);
-    let watermark = blocking(monitor, move |monitor| monitor.ingest_watermark(&epoch, first)).await?;
+    let accounted = blocking(monitor, move |monitor| monitor.accounted(&epoch)).await?;
+    let watermark = accounted_up_to(context, &accounted, &ingest, acknowledged).await?;
+
     let advisories = context.stream_state(topology::ADVISORY).await?;
     let handled = context.durable_state(topology::ADVISORY, "sink").await?.ack_floor;
     trim(context, topology::ADVISORY, &advisories, handled + 1).await?;
@@ -97,6 +101,25 @@ async fn round(
         trim(context, name, &state, old.min(durable + 1)).await?;
     }
     Ok(())
+}
+
+/// Up to where every message of INGEST is stored or dead, or gone: what was taken out of it will never be stored. The
+/// ledger names it as missing.
+async fn accounted_up_to(
+    context: &Context,
+    accounted: &RangeSet,
+    ingest: &StreamState,
+    acknowledged: u64,
+) -> anyhow::Result<u64> {
+    let mut next = accounted.first_absent(ingest.first_sequence.max(1));
+    for _ in 0..GONE_MAX {
+        let is_settled = next <= acknowledged && context.placed(topology::INGEST, next).await?.is_none();
+        if !is_settled {
+            break;
+        }
+        next = accounted.first_absent(next + 1);
+    }
+    Ok(next - 1)
 }
 
 /// Up to where webhooks were called. Their durable reads alerts only: where none waits, what follows the last one
