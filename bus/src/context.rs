@@ -307,6 +307,19 @@ impl Context {
         })
     }
 
+    /// Within this time a stream stores a `Nats-Msg-Id` once, as the server has it.
+    ///
+    /// # Errors
+    /// When it does not exist or the server does not answer.
+    pub async fn duplicate_window(&self, name: &str) -> Result<Duration> {
+        let stream = self
+            .jetstream()
+            .get_stream(name)
+            .await
+            .map_err(|error| Error::jetstream(format!("looking up stream {name}"), error))?;
+        Ok(stream.cached_info().config.duplicate_window)
+    }
+
     /// A durable's figures.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use schemas::{Decoded, Event, Incoming, Item, Kind, Metric, Reason, Time, Usage,
 const STORED: Time = Time(1_795_158_001_000_000);
 
 /// Reasons which are found in subjects, or by workers later on.
-const NOT_OF_PAYLOADS: [Reason; 7] = [
+const NOT_OF_PAYLOADS: [Reason; 10] = [
     Reason::BadSubject,
     Reason::UnknownKind,
     Reason::RetriesExhausted,
@@ -21,6 +21,9 @@ const NOT_OF_PAYLOADS: [Reason; 7] = [
     Reason::UnreadableHeaders,
     Reason::MalformedBatch,
     Reason::WebhookRefused,
+    Reason::WorkerKilled,
+    Reason::Terminated,
+    Reason::MaxDeliveries,
 ];
 
 #[derive(Default)]

@@ -90,7 +90,7 @@ impl<W: Write> Printer<W> {
             Format::Table => {
                 let cells = self.cells(line)?;
                 if let Some(table) = &mut self.table {
-                    table.add_row(cells);
+                    table.add_row(cells.iter().map(|cell| harmless(cell)));
                 }
             }
         }
@@ -125,6 +125,25 @@ impl<W: Write> Printer<W> {
         self.out.flush()?;
         Ok(self.rows)
     }
+}
+
+/// What agents wrote, for a terminal: nothing in it moves the cursor, changes colours or turns the line around.
+pub fn harmless(text: &str) -> std::borrow::Cow<'_, str> {
+    let acts = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(acts) {
+        return text.into();
+    }
+    let shown = |c: char| {
+        if acts(c) {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(shown).collect::<String>().into()
 }
 
 /// A JSON value as a cell: text without quotes, null as nothing, all else as it stands: a decimal read as
@@ -174,6 +193,11 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&printed(Format::Json, ROWS)).expect("valid json");
         assert_eq!(json[1]["a"]["c"][0], 1.5);
         assert_eq!(printed(Format::Json, &[]), "[]\n");
+        let acting = printed(Format::Table, &[r#"{"b":"\u001b[31mred\u202e\r\n","a":1}"#]);
+        assert!(
+            acting.contains(r"\u{1b}[31mred\u{202e}\r") && !acting.contains('\u{1b}'),
+            "{acting}"
+        );
         let table = printed(Format::Table, ROWS);
         assert!(
             table.contains("x, \"y\"") && table.find('b') < table.find('a'),

@@ -244,32 +244,46 @@ fn a_cause_that_is_gone_lets_the_replay_through_and_a_message_comes_back_as_it_w
     world.stop(Signal::TERM);
 }
 
-#[test]
-fn a_replay_that_was_interrupted_is_finished_and_not_repeated() {
-    let mut world = World::start();
-    let mut wire = Wire::connect(&world.url()).expect("connects");
+/// A letter, and what a replay of it leaves that was killed between its message and its last note.
+fn interrupted(world: &mut World, wire: &mut Wire) -> (String, Message, u64) {
     wire.store(&[Message::new("ingest.metric", r#"{"name":"x"}"#)]);
     world.settled(1);
-    let id = ids(&told(&world, &["list"])).remove(0);
+    let id = ids(&told(world, &["list"])).remove(0);
     let epoch = world.query("SELECT dead_epoch FROM dead")[0]["dead_epoch"]
         .as_str()
         .expect("an epoch")
         .to_owned();
-    // What a replay leaves that was killed between its message and its last note.
-    let mut begun = Message::new(
+    let begun = Message::new(
         "dead.note.replaying",
         format!(r#"{{"epoch":"{epoch}","letters":[{{"letter":{id},"count":1}}]}}"#),
     );
-    begun.headers = vec!["X: y".into()];
     let mut message = Message::new("ingest.metric", r#"{"name":"x"}"#);
     message.headers = vec![
         format!("Nats-Msg-Id: replay:{epoch}:{id}:1"),
         format!("Aiai-Replay-Of: {id}"),
         "Aiai-Replay-Count: 1".into(),
     ];
-    wire.store(&[begun]);
+    wire.store(std::slice::from_ref(&begun));
     let sequence = wire.store(&[message])[0];
     world.settled(2);
+    (id, begun, sequence)
+}
+
+/// Waits until the server has forgotten ids as old as those it knows now.
+fn ids_forgotten(wire: &mut Wire) {
+    let mut probe = Message::new("ingest.metric", r#"{"name":"probe","value":1}"#);
+    probe.headers = vec!["Nats-Msg-Id: probe".into()];
+    let first = wire.store(std::slice::from_ref(&probe))[0];
+    until("an id to be forgotten", Duration::from_secs(20), || {
+        (wire.store(std::slice::from_ref(&probe))[0] != first).then_some(())
+    });
+}
+
+#[test]
+fn a_replay_that_was_interrupted_is_finished_and_not_repeated() {
+    let mut world = World::start();
+    let mut wire = Wire::connect(&world.url()).expect("connects");
+    let (id, _, sequence) = interrupted(&mut world, &mut wire);
     let finished = told(&world, &["replay", &id, "--yes"]);
     assert_eq!(
         (&finished[0]["result"], finished[0]["sequence"].as_u64()),
@@ -278,5 +292,41 @@ fn a_replay_that_was_interrupted_is_finished_and_not_repeated() {
     assert_eq!(state(&world, &id)["state"], "replayed");
     let letters = world.query("SELECT replay_of FROM dead ORDER BY dead_seq");
     assert_eq!(letters.len(), 2, "one replay, one letter of it: {letters:?}");
+    world.stop(Signal::TERM);
+}
+
+#[test]
+fn a_replay_interrupted_twice_is_found_when_its_id_protects_no_more() {
+    let mut world = World::start_with(&["streams.duplicate_window_seconds=2"]);
+    let mut wire = Wire::connect(&world.url()).expect("connects");
+    let (id, begun, sequence) = interrupted(&mut world, &mut wire);
+    ids_forgotten(&mut wire);
+    wire.store(&[begun]);
+    // No setting: whoever replays may have another configuration than the server's.
+    let finished = told(&world, &["replay", &id, "--yes"]);
+    assert_eq!(
+        (&finished[0]["result"], finished[0]["sequence"].as_u64()),
+        (&json!("replayed"), Some(sequence))
+    );
+    let letters = world.query("SELECT replay_of FROM dead ORDER BY dead_seq");
+    assert_eq!(letters.len(), 2, "one replay, one letter of it: {letters:?}");
+    world.stop(Signal::TERM);
+}
+
+#[test]
+fn where_nothing_tells_what_became_of_a_replay_one_is_made_on_demand() {
+    let mut world = World::start_with(&["streams.duplicate_window_seconds=1"]);
+    let mut wire = Wire::connect(&world.url()).expect("connects");
+    let (id, ..) = interrupted(&mut world, &mut wire);
+    ids_forgotten(&mut wire);
+    let purged = wire.ask("$JS.API.STREAM.PURGE.INGEST", "").expect("an answer");
+    assert_eq!(purged["success"], true, "{purged}");
+    let refused = dead(&world, &["replay", &id, "--yes"]);
+    assert!(
+        refused.code == Some(1) && refused.stdout.contains("--again"),
+        "{refused:?}"
+    );
+    let asked = told(&world, &["replay", &id, "--yes", "--again"]);
+    assert_eq!(asked[0]["result"], "replayed", "{asked:?}");
     world.stop(Signal::TERM);
 }

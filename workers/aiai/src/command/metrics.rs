@@ -31,7 +31,7 @@ pub async fn metrics(config: &Config, options: &cli::Metrics) -> anyhow::Result<
         rows_max: Some(ROWS_MAX),
         timeout_seconds: None,
     };
-    if print_rows(&context, &request, options.output).await? == 0 {
+    if print_rows(&context, &request, options.output, "--rows").await? == 0 {
         match &options.name {
             Some(name) if quantile(options.agg).is_some() => eprintln!(
                 "aiai: no quantiles of {name} in this time: only values of metric_type histogram and durations keep their \

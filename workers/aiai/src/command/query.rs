@@ -23,17 +23,18 @@ pub async fn query(config: &Config, options: &cli::Query) -> anyhow::Result<Exit
         rows_max: Some(options.rows),
         timeout_seconds: Some(options.timeout),
     };
-    print_rows(&context, &request, options.output).await?;
+    print_rows(&context, &request, options.output, "--rows").await?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the rows of one SELECT as they come, and gives their number. A reader of ours that has gone away
-/// wants no more.
+/// wants no more. `limited_by` names the option for more rows.
 #[allow(clippy::print_stderr)]
 pub async fn print_rows(
     context: &Context,
     request: &query::Request,
     format: Option<Format>,
+    limited_by: &str,
 ) -> anyhow::Result<u64> {
     let body = Bytes::from(serde_json::to_vec(request)?);
     let seconds = request.timeout_seconds.unwrap_or(TIMEOUT_SECONDS);
@@ -59,8 +60,8 @@ pub async fn print_rows(
     }
     if let Some((end, cut)) = answer.end.and_then(|end| Some((end, end.truncated?))) {
         let more = match cut {
-            Cut::Rows => "ask for more with --rows",
-            Cut::Bytes => "select fewer columns, or raise sink.query.megabytes_max",
+            Cut::Rows => format!("ask for more with {limited_by}"),
+            Cut::Bytes => "select fewer columns, or raise sink.query.megabytes_max".to_owned(),
         };
         eprintln!("aiai: only the first {} rows are shown; {more}", end.rows);
     }

@@ -32,7 +32,7 @@ pub async fn usage(config: &Config, options: &cli::UsageOptions) -> anyhow::Resu
         rows_max: Some(ROWS_MAX),
         timeout_seconds: None,
     };
-    if print_rows(&context, &request, options.output).await? == 0 {
+    if print_rows(&context, &request, options.output, "--rows").await? == 0 {
         eprintln!("aiai: no model call in this time; --since asks for more");
     }
     Ok(ExitCode::SUCCESS)

@@ -92,9 +92,14 @@ pub fn sql(kind: &str) -> String {
              reservation"
         }
     };
+    // Workers measure themselves, some seconds after their start.
+    let others = match kind {
+        "metric" => "source NOT LIKE 'node/%' AND name NOT LIKE 'aiai.worker.%'",
+        _ => "source NOT LIKE 'node/%'",
+    };
     format!(
         "SELECT origin, idx, epoch_us(ts) AS ts, epoch_us(stored) AS stored, tenant, source, {own}, tags, session, \
-         work_item, trace_id, v FROM {kind} WHERE source NOT LIKE 'node/%' ORDER BY origin, idx"
+         work_item, trace_id, v FROM {kind} WHERE {others} ORDER BY origin, idx"
     )
 }
 

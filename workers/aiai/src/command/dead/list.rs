@@ -33,7 +33,7 @@ pub(super) async fn list(config: &Config, options: &DeadList) -> anyhow::Result<
         rows_max: Some(options.limit.max(1)),
         timeout_seconds: None,
     };
-    if print_rows(&context, &request, Some(format)).await? == 0 {
+    if print_rows(&context, &request, Some(format), "--limit").await? == 0 {
         eprintln!(
             "aiai: no dead letter is like that; --state all shows those about which something was done"
         );

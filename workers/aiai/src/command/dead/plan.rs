@@ -40,15 +40,20 @@ pub(super) fn step(letter: &Letter, asked: Asked, is_stored: bool) -> Step {
     match (stream(letter), hindrance(letter, asked, is_stored)) {
         (Ok(stream), None) => Step::Replay {
             stream,
-            count: next_count(letter),
+            count: next_count(letter, asked.again),
         },
         (Err(why), _) | (_, Some(why)) => Step::Skip(why),
     }
 }
 
-/// Which replay of its message the next one is.
-fn next_count(letter: &Letter) -> u8 {
-    letter.replay_count.max(letter.replayed).saturating_add(1)
+/// Which replay of its message the next one is. One that was begun and not ended goes on, unless another is asked for.
+fn next_count(letter: &Letter, again: bool) -> u8 {
+    let begun = if again { letter.begun } else { 0 };
+    letter
+        .replay_count
+        .max(letter.replayed)
+        .max(begun)
+        .saturating_add(1)
 }
 
 fn hindrance(letter: &Letter, asked: Asked, is_stored: bool) -> Option<String> {
@@ -65,7 +70,7 @@ fn hindrance(letter: &Letter, asked: Asked, is_stored: bool) -> Option<String> {
             of.unwrap_or_default()
         ));
     }
-    if next_count(letter) > dead::REPLAYS_MAX {
+    if next_count(letter, asked.again) > dead::REPLAYS_MAX {
         return Some(format!(
             "its message was replayed {} times; that is enough",
             dead::REPLAYS_MAX

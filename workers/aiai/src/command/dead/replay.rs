@@ -27,6 +27,8 @@ use crate::config::Config;
 
 /// After so many letters in a row that could not be published, the others are not tried.
 const FAILURES_MAX: u32 = 3;
+/// Letters of one note at most: as many are in doubt when a replay is interrupted.
+const TOGETHER_MAX: usize = 50;
 /// An interrupted replay was published within so many microseconds of its first note, or never.
 const INTERRUPTED_WITHIN: i64 = 600_000_000;
 
@@ -150,7 +152,11 @@ impl Replaying {
     async fn all(&mut self, due: &[Due<'_>]) -> anyhow::Result<()> {
         let mut rest = due;
         while !rest.is_empty() && self.failures < FAILURES_MAX {
-            let letters: Vec<&Letter> = rest.iter().take(self.rate).map(|(letter, ..)| *letter).collect();
+            let letters: Vec<&Letter> = rest
+                .iter()
+                .take(self.rate.min(TOGETHER_MAX))
+                .map(|(letter, ..)| *letter)
+                .collect();
             let count = contents::together(&letters);
             let (now, later) = rest.split_at(count);
             let contents = contents::read(&self.context, &letters[..count]).await?;
@@ -179,7 +185,12 @@ impl Replaying {
                     self.results.say(letter, Became::Replayed, place, Some(detail))?;
                     done.push(noted(letter, *count, stream, sequence));
                 }
-                Err(error) => self.fail(letter, stream, &error)?,
+                // Of this letter alone: it says nothing about the others.
+                Err(error) => {
+                    let why = bus::chain(error.as_ref());
+                    self.results
+                        .say(letter, Became::Failed, Some((stream, None)), Some(&why))?;
+                }
             }
         }
         if !fresh.is_empty() {
@@ -222,7 +233,8 @@ impl Replaying {
         let Some(begun) = letter.begun_us.filter(|_| letter.begun == count) else {
             return Ok(None);
         };
-        let window = i64::from(self.context.streams_config().duplicate_window_seconds) * 1_000_000;
+        let window = self.context.duplicate_window(stream).await?;
+        let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
         if Timestamp::now().as_microsecond() - begun < window / 2 {
             return Ok(None);
         }

@@ -149,9 +149,11 @@ fn select(condition: &str) -> String {
             coalesce(replayed, 0) AS replayed, coalesce(begun, 0) AS begun, begun_us, \
             (coalesce(octet_length(payload), 0) + strlen(headers::VARCHAR))::UBIGINT AS bytes \
          FROM (FROM dead WHERE {condition}) AS dead LEFT JOIN epochs ON epochs.id = dead.epoch \
-         LEFT JOIN (SELECT dead_epoch AS of_epoch, dead_seq AS of_seq, \
+         LEFT JOIN (SELECT of_epoch, of_seq, \
                 max(count) FILTER (deed = 'replayed') AS replayed, max(count) FILTER (deed = 'replaying') AS begun, \
-                epoch_us(max(noted_at) FILTER (deed = 'replaying')) AS begun_us FROM dead_note GROUP BY ALL) AS notes \
+                epoch_us(arg_max(first, count) FILTER (deed = 'replaying')) AS begun_us \
+            FROM (SELECT dead_epoch AS of_epoch, dead_seq AS of_seq, deed, count, min(noted_at) AS first \
+                FROM dead_note GROUP BY ALL) GROUP BY ALL) AS notes \
             ON of_seq = dead_seq AND of_epoch IS NOT DISTINCT FROM dead.dead_epoch \
          ORDER BY dead_at, dead_seq"
     )

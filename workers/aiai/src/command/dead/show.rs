@@ -16,7 +16,7 @@ use super::select::{self, Letter};
 use crate::cli::dead::DeadShow;
 use crate::command::sql;
 use crate::config::Config;
-use crate::output;
+use crate::output::{self, harmless};
 
 /// Of a payload in text, this much is shown; --payload writes all of it.
 const SHOWN_BYTES: usize = 16 * 1024;
@@ -111,7 +111,7 @@ fn text(letter: &Letter, details: &Details, contents: Option<&Contents>, history
     let mut out = format!("dead letter {}, {}\n", letter.id, letter.state);
     let mut line = |name: &str, value: Option<&str>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            let _ = writeln!(out, "  {name:<10}{}", printable(value));
+            let _ = writeln!(out, "  {name:<10}{}", harmless(value));
         }
     };
     line("reason", letter.reason.as_deref());
@@ -170,7 +170,7 @@ fn headers_text(out: &mut String, headers: &BTreeMap<String, String>) {
             || !(name.starts_with("Aiai-") || name.starts_with("Nats-"))
     });
     for (name, value) in carried {
-        let _ = writeln!(out, "  {}: {}", printable(name), printable(value));
+        let _ = writeln!(out, "  {}: {}", harmless(name), harmless(value));
     }
 }
 
@@ -209,11 +209,4 @@ fn payload_text(out: &mut String, payload: &[u8]) {
             payload.len() - shown
         );
     }
-}
-
-/// Nothing that came with a message acts on the terminal.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
