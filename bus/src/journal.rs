@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -91,6 +92,19 @@ impl Journal {
             suspects,
             limit,
         }
+    }
+
+    /// What comes before `sequence` of this input is stored, and what is of another epoch will not come: nobody waits
+    /// for either.
+    pub(crate) fn resumed(&mut self, input: usize, epoch: &str, sequence: u64) {
+        self.suspects
+            .retain(|(at, of, number), _| *at != input || (**of == *epoch && *number >= sequence));
+    }
+
+    /// These will never come.
+    pub(crate) fn gone(&mut self, input: usize, epoch: &str, sequences: &RangeInclusive<u64>) {
+        self.suspects
+            .retain(|(at, of, number), _| *at != input || **of != *epoch || !sequences.contains(number));
     }
 
     /// Messages in the next batch at most.

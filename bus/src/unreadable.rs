@@ -163,8 +163,13 @@ fn header_problem(bytes: &[u8]) -> Option<&'static str> {
         return Some("its headers are not UTF-8");
     };
     let mut lines = text.lines();
-    if lines.next().map(str::trim_end) != Some("NATS/1.0") {
-        return Some("its headers do not begin with NATS/1.0 alone");
+    let Some(status) = lines.next().and_then(|line| line.strip_prefix("NATS/1.0")) else {
+        return Some("its headers do not begin with NATS/1.0");
+    };
+    // A status means nothing on a stored message, and is read as one.
+    let code = status.split_whitespace().next();
+    if code.is_some_and(|code| !code.parse().is_ok_and(|code: u16| (100..1000).contains(&code))) {
+        return Some("its headers do not begin with NATS/1.0 alone, nor with a status");
     }
     for line in lines.filter(|line| !line.is_empty() && !line.starts_with(char::is_whitespace)) {
         match line.split_once(':') {
@@ -260,6 +265,8 @@ mod tests {
             "NATS/1.0\r\n\r\n",
             "NATS/1.0\r\nA: b\r\nC:\r\n\r\n",
             "NATS/1.0\r\nA: b\r\n folded\r\n\r\n",
+            "NATS/1.0 503\r\n\r\n",
+            "NATS/1.0 408 Request Timeout\r\nA: b\r\n\r\n",
         ] {
             assert_eq!(header_problem(good.as_bytes()), None, "{good:?}");
         }
@@ -269,7 +276,8 @@ mod tests {
     fn what_clients_cannot_read_is_named() {
         for bad in [
             &b"HTTP/1.1\r\nA: b\r\n\r\n"[..],
-            b"NATS/1.0 503\r\n\r\n",
+            b"NATS/1.0 none\r\n\r\n",
+            b"NATS/1.0 99999\r\n\r\n",
             b"NATS/1.0\r\nno colon\r\n\r\n",
             b"NATS/1.0\r\nbad name: x\r\n\r\n",
             b"NATS/1.0\r\nA: \xff\r\n\r\n",

@@ -165,7 +165,7 @@ pub async fn run<W: Writer>(writer: W, config: CommitConfig, context: Context) -
             .take()
             .ok_or_else(|| anyhow::anyhow!("the writer is gone"))?;
         runner.connects = context.connections();
-        let Some((mut inputs, writer, lives)) = open_all(&context, writer).await? else {
+        let Some((mut inputs, writer, lives)) = open_all(&context, writer, &mut runner.journal).await? else {
             break;
         };
         runner.writer = Some(writer);
@@ -187,6 +187,7 @@ type Opened = (Arc<str>, Life);
 async fn open_all<W: Writer>(
     context: &Context,
     mut writer: W,
+    journal: &mut Journal,
 ) -> anyhow::Result<Option<(Inputs, W, Vec<Opened>)>> {
     let mut inputs = Inputs::new();
     let mut lives = Vec::new();
@@ -212,6 +213,7 @@ async fn open_all<W: Writer>(
             let (same, sequence) = resuming.await?;
             writer = same;
             let sequence = sequence?;
+            journal.resumed(at, &epoch, sequence);
             let open = || async {
                 source::rewind(context, input, sequence).await?;
                 source::open(context, input).await
@@ -324,6 +326,7 @@ impl<W: Writer> Runner<W> {
                         to = sequences.end(),
                         "these messages were taken out of the stream before they were stored; going on without them"
                     );
+                    self.journal.gone(at, &epoch, &sequences);
                     writer.gone(at, &epoch, sequences);
                 }
                 Ok(Hole::TakenAway) => {

@@ -80,14 +80,16 @@ async fn they_become_dead_letters_and_the_others_go_on() {
         .publish("ingest.metric", "good".into())
         .await
         .expect("stored");
+    // A status, which a reader might take for a word of the server: a message like any other.
+    publish_raw(&url, b"NATS/1.0 503\r\n\r\n", b"status");
     let stored = async {
-        while context.stream_state("INGEST").await.expect("state").last_sequence < 7 {
+        while context.stream_state("INGEST").await.expect("state").last_sequence < 8 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(5), stored)
         .await
-        .expect("all seven are in the stream");
+        .expect("all eight are in the stream");
 
     let worker = tokio::spawn(bus::stage::run::<Copier>(
         (),
@@ -99,7 +101,7 @@ async fn they_become_dead_letters_and_the_others_go_on() {
             .durable_state("INGEST", "ingest")
             .await
             .map_or(0, |state| state.ack_floor)
-            < 7
+            < 8
         {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -116,7 +118,13 @@ async fn they_become_dead_letters_and_the_others_go_on() {
         .iter()
         .map(|message| message.payload.iter().filter(|byte| **byte == b'\n').count())
         .sum();
-    assert!(good >= 4, "{good} good ones");
+    assert!(good >= 5, "{good} good ones");
+    assert!(
+        events
+            .iter()
+            .any(|message| message.payload.windows(6).any(|part| part == b"status")),
+        "the one with a status is among them"
+    );
 }
 
 /// The three unreadable ones, each with its place in INGEST and its payload.

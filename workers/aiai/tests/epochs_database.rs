@@ -216,6 +216,18 @@ fn nats_from_an_older_copy_goes_on_behind_what_is_stored() {
 
 #[test]
 fn nats_from_an_older_copy_that_was_published_to_is_refused() {
+    published_to(1, "NATS was restored from an older copy: its stream INGEST");
+}
+
+#[test]
+fn nats_from_an_older_copy_that_is_as_long_again_is_refused() {
+    published_to(
+        300,
+        "NATS was restored from an older copy and was published to since",
+    );
+}
+
+fn published_to(messages: u64, refusal: &str) {
     let mut book = Book::default();
     let mut world = older_nats(&mut book);
     // Before aiai is up somebody publishes: the message has the number of a stored one.
@@ -228,29 +240,31 @@ fn nats_from_an_older_copy_that_was_published_to_is_refused() {
         .expect("nats-server starts");
     let url = format!("nats://127.0.0.1:{port}");
     let mut wire = until("nats-server", TIMEOUT, || Wire::connect(&url).ok());
-    let message = Message::new("ingest.event", r#"{"name":"kill","source":"kill","data":7}"#);
-    let stored = until("INGEST", TIMEOUT, || {
-        wire.publish(std::slice::from_ref(&message)).ok()?.remove(0).ok()
+    until("INGEST", TIMEOUT, || {
+        wire.ask("$JS.API.STREAM.INFO.INGEST", "").ok()?["state"]
+            .is_object()
+            .then_some(())
     });
-    assert!(stored > 0);
+    let more: Vec<_> = (1..=messages)
+        .map(|number| format!(r#"{{"name":"kill","source":"kill","data":-{number}}}"#))
+        .map(|event| Message::new("ingest.event", event))
+        .collect();
+    wire.store(&more);
     harness::send(server.id(), Signal::TERM);
     server.wait().expect("ends");
     world.spawn();
     assert_eq!(world.ends(), Some(1), "{}", world.log());
     let log = world.log();
-    assert!(
-        log.contains("NATS was restored from an older copy: its stream INGEST"),
-        "{log}"
-    );
+    assert!(log.contains(refusal), "{log}");
     // Copies that are older than that of NATS.
     delete_database(&world);
     copy(&world.folder().join("older.duckdb"), &world.database());
     fs::remove_dir_all(world.data().join("archive")).expect("removed");
     copy(&world.folder().join("archive"), &world.data().join("archive"));
     world.restart();
-    until("the message", TIMEOUT, || {
-        let sql = "SELECT data::BIGINT AS n FROM event WHERE source = 'kill' AND data::BIGINT = 7";
-        (world.query(sql).len() == 1).then_some(())
+    until("the messages", TIMEOUT, || {
+        let sql = "SELECT count(*) AS n FROM event WHERE source = 'kill' AND data::BIGINT < 0";
+        (world.query(sql)[0]["n"] == messages).then_some(())
     });
     world.rollups_whole();
 }

@@ -8,6 +8,7 @@ mod accounts;
 mod activity;
 mod advisories;
 mod alerts;
+mod anchor;
 mod answers;
 mod appending;
 mod archive;

@@ -30,6 +30,9 @@ pub(crate) fn making_of(stream: &str, durable: &str) -> String {
 /// The fact that says up to which message of EVENTS the sink makes the partials: `<epoch> <sequence>`.
 pub(crate) const OWN_PARTIALS: &str = "own_partials";
 
+/// The fact that says when a message of INGEST was stored: see `anchor`.
+pub(crate) const ANCHOR: &str = "anchor/INGEST";
+
 /// What is remembered under a name.
 pub(crate) fn recall(connection: &Connection, name: &str) -> anyhow::Result<Option<String>> {
     let sql = "SELECT value FROM aiai_meta WHERE key = ?";

@@ -89,6 +89,16 @@ impl Monitor {
         guard.check(&lock(&self.connection))
     }
 
+    /// Nothing that is stored or dead here came to NATS later than this; none: the tables do not tell, because their
+    /// rows are in files.
+    pub(crate) fn newest_arrival(&self) -> anyhow::Result<Option<Time>> {
+        let sql = "SELECT epoch_us(max(at)) FROM (SELECT max(dead_at) AS at FROM dead
+                   UNION ALL SELECT max(archived_at) FROM archive_file)";
+        let others: Option<i64> = lock(&self.connection).query_row(sql, [], |row| row.get(0))?;
+        let rows = lock(&self.live).newest_ms();
+        Ok(rows.map(|newest| Time(((newest + 1) * 1000).max(others.unwrap_or(i64::MIN)))))
+    }
+
     /// What is remembered of NATS: see `memory`.
     pub(crate) fn recall(&self, name: &str) -> anyhow::Result<Option<String>> {
         memory::recall(&lock(&self.connection), name)

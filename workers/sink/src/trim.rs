@@ -13,6 +13,7 @@ use std::time::Duration;
 use bus::{Context, StreamState, topology};
 use schemas::archive::JOB_SUBJECT;
 
+use crate::anchor;
 use crate::config::TrimConfig;
 use crate::{Monitor, RangeSet, Source};
 
@@ -64,6 +65,9 @@ async fn round(
     let ingest = context.stream_state(topology::INGEST).await?;
     let acknowledged = context.durable_state(topology::INGEST, "ingest").await?.ack_floor;
     let epoch = ingest.epoch.clone();
+    if let Some(problem) = anchor::problem(monitor, context, &ingest).await? {
+        anyhow::bail!(problem);
+    }
     let accounted = blocking(monitor, move |monitor| monitor.accounted(&epoch)).await?;
     let watermark = accounted_up_to(context, &accounted, &ingest, acknowledged).await?;
 

@@ -15,6 +15,7 @@ use schemas::alert::{Alert, Severity};
 use tokio::sync::mpsc;
 
 use crate::accounting::figures;
+use crate::anchor;
 use crate::guard::Guard;
 use crate::incidents::{DURABLE_RECREATED, INGEST_REREAD, Incident, STREAM_OLDER, STREAM_RECREATED, counted};
 use crate::memory::{self, Fact};
@@ -107,14 +108,15 @@ impl Watcher {
         if known == state.epoch {
             return match accounted.last().filter(|stored| *stored > state.last_sequence) {
                 Some(stored) => self.move_ingest(context, &state, stored).await,
-                None => Ok(None),
+                None => self.look_at_history(context, &state).await,
             };
         }
         let lost = match seen.filter(|(epoch, _)| *epoch == known) {
             Some((_, last)) => match last - accounted.count_up_to(last) {
                 0 => "every message of it that was seen is stored or a dead letter".to_owned(),
                 lost => format!(
-                    "{} that had become neither rows nor dead letters went with it",
+                    "{} that had become neither rows nor dead letters when it was last seen may have gone with it, `aiai \
+                     ledger` tells",
                     counted(lost)
                 ),
             },
@@ -134,6 +136,19 @@ impl Watcher {
         };
         self.note((name, state.epoch), Some(incident)).await?;
         Ok(None)
+    }
+
+    /// INGEST is long enough; whether it is the same.
+    async fn look_at_history(
+        &self,
+        context: &Context,
+        state: &StreamState,
+    ) -> anyhow::Result<Option<String>> {
+        let problem = anchor::problem(&self.monitor, context, state).await?;
+        if problem.is_none() {
+            anchor::drop_at(&self.monitor, context, state).await?;
+        }
+        Ok(problem)
     }
 
     /// INGEST ended before what is stored of it. Where nothing was published since, it holds nothing that is not stored:

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::accounting::Accountant;
 use crate::advisories::{self, Advisories};
+use crate::anchor;
 use crate::config::{AlertConfig, Config, DATABASE_FILE, RollupConfig};
 use crate::guard::Guard;
 use crate::resume::Resumption;
@@ -75,6 +76,10 @@ impl Sink {
         } = self;
         // Two databases on one durable would each get a part of the data.
         let claim = context.claim("sink", &store.id()?).await?;
+        // Whoever answers now answers in the worker's own rounds, too.
+        if let Ok(Some(problem)) = anchor::problem_at_start(&monitor, &context).await {
+            anyhow::bail!(problem);
+        }
         let readers = (0..config.query.concurrency.max(1))
             .map(|_| store.reader())
             .collect::<anyhow::Result<Vec<_>>>()
