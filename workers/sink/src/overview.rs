@@ -92,7 +92,7 @@ impl Monitor {
     /// Nothing that is stored or dead here came to NATS later than this; none: the tables do not tell, because their
     /// rows are in files.
     pub(crate) fn newest_arrival(&self) -> anyhow::Result<Option<Time>> {
-        let sql = "SELECT epoch_us(max(at)) FROM (SELECT max(dead_at) AS at FROM dead
+        let sql = "SELECT epoch_us(max(known)) FROM (SELECT max(dead_at) AS known FROM dead
                    UNION ALL SELECT max(archived_at) FROM archive_file)";
         let others: Option<i64> = lock(&self.connection).query_row(sql, [], |row| row.get(0))?;
         let rows = lock(&self.live).newest_ms();
@@ -281,4 +281,25 @@ fn read_checkpoint(connection: &Connection, source: Source, epoch: &str) -> anyh
 /// A panic elsewhere leaves counters that are still good.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Settings;
+
+    #[test]
+    fn an_empty_database_says_nothing_of_arrivals_and_letters_alone_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("a.duckdb"), &Settings::default()).unwrap();
+        let of = |store: &Store| Monitor::open(store, Time(0)).unwrap().newest_arrival().unwrap();
+        assert_eq!(of(&store), None);
+        let row =
+            "INSERT INTO metric BY NAME SELECT 'x' AS name, 1.0 AS value, make_timestamp(5000000) AS stored";
+        store.connection().execute_batch(row).unwrap();
+        assert_eq!(of(&store), Some(Time(5_001_000)));
+        let letter = "INSERT INTO dead BY NAME SELECT make_timestamp(7000000) AS dead_at";
+        store.connection().execute_batch(letter).unwrap();
+        assert_eq!(of(&store), Some(Time(7_000_000)));
+    }
 }

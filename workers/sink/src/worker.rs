@@ -76,9 +76,14 @@ impl Sink {
         } = self;
         // Two databases on one durable would each get a part of the data.
         let claim = context.claim("sink", &store.id()?).await?;
-        // Whoever answers now answers in the worker's own rounds, too.
-        if let Ok(Some(problem)) = anchor::problem_at_start(&monitor, &context).await {
-            anyhow::bail!(problem);
+        match anchor::problem_at_start(&monitor, &context).await {
+            Ok(None) => {}
+            Ok(Some(problem)) => anyhow::bail!(problem),
+            Err(error) => tracing::warn!(
+                worker = "sink",
+                error = format!("{error:#}"),
+                "INGEST not looked at before the start; the next look is in some seconds"
+            ),
         }
         let readers = (0..config.query.concurrency.max(1))
             .map(|_| store.reader())
