@@ -364,7 +364,10 @@ fn epochs(mut fleet: Fleet, port: u16, old_epoch: &Value) {
     let earlier = &report["earlier"][0];
     assert_eq!(&earlier["epoch"], old_epoch);
     assert_eq!(earlier["published"].as_u64(), published);
-    assert_eq!(earlier["missing"].as_u64(), pending.map(|pending| pending + 3));
+    // Of the three that were missing, INGEST had one: the sink may have had it read again before the stream went.
+    let missing = earlier["missing"].as_u64().zip(pending);
+    let missing = missing.map(|(missing, pending)| missing - pending);
+    assert!(matches!(missing, Some(2 | 3)), "{earlier}");
     let output = run(&fleet, &["ledger", "-o", "table"]);
     let words = format!("{} messages are lost", earlier["missing"]);
     assert!(output.stderr.contains(&words), "{output:?}");
