@@ -53,7 +53,6 @@ impl Writing<'_> {
             self.outcome.rejected.push(Rejected { index, reason });
             return Ok(());
         }
-        // Of a job done again, the files are noted in place of themselves.
         let state = match known.iter().any(|known| known.state != "copy") {
             true => "cold",
             false => "copy",
@@ -101,6 +100,8 @@ fn files_between(connection: &Connection, job: &Job) -> anyhow::Result<Vec<Known
     Ok(known.collect::<Result<_, _>>()?)
 }
 
+/// Notes a file, in the place of itself if it was noted before. Its state is left alone then: the keeper changes it on
+/// a connection of its own, and a deletion that meets such an update undoes it, which is no conflict for DuckDB.
 pub(crate) fn note_file(
     connection: &Connection,
     epoch: &str,
@@ -108,9 +109,20 @@ pub(crate) fn note_file(
     archived_at: Time,
     state: &str,
 ) -> anyhow::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM archive_file WHERE path = ?")?
-        .execute([&file.path])?;
+    let sql = "UPDATE archive_file SET rows = ?, bytes = ?, sha256 = ?, min_ts = make_timestamp(?::BIGINT),
+               max_ts = make_timestamp(?::BIGINT), archived_at = make_timestamp(?::BIGINT) WHERE path = ?";
+    let known = connection.prepare_cached(sql)?.execute(params![
+        file.rows,
+        file.bytes,
+        file.sha256,
+        file.min_ts.0,
+        file.max_ts.0,
+        archived_at.0,
+        file.path
+    ])?;
+    if known > 0 {
+        return Ok(());
+    }
     let sql = "INSERT INTO archive_file VALUES (?, ?, ?, ?, ?::VARCHAR::DATE, ?, ?, ?, ?,
                make_timestamp(?::BIGINT), make_timestamp(?::BIGINT), make_timestamp(?::BIGINT), ?)";
     connection.prepare_cached(sql)?.execute(params![
@@ -177,4 +189,49 @@ pub(crate) fn coverage(connection: &Connection, request: &CoverageRequest) -> an
             .map(|(sequence, origins)| (sequence, origins.to_string()))
             .collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use schemas::Kind;
+    use schemas::archive::path;
+
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn a_file_noted_again_while_its_rows_move_out_stays_where_they_went() {
+        let writer = Connection::open_in_memory().unwrap();
+        schema::prepare(&writer).unwrap();
+        let keeper = writer.try_clone().unwrap();
+        let file = File {
+            first: 1,
+            last: 1,
+            kind: Kind::Usage,
+            date: "2026-11-20".into(),
+            path: path(Kind::Usage, "2026-11-20", "01M7WT8WJNNPPQ3HA2NE8QNDWD", 1, 1),
+            rows: 1,
+            bytes: 8768,
+            sha256: String::new(),
+            min_ts: Time(0),
+            max_ts: Time(0),
+        };
+        let note = |archived_at| note_file(&writer, "E", &file, Time(archived_at), "copy").unwrap();
+        note(1);
+        keeper
+            .execute_batch("BEGIN; UPDATE archive_file SET state = 'cold'")
+            .unwrap();
+        note(2);
+        keeper.execute_batch("COMMIT").unwrap();
+        let noted: (String, i64) = writer
+            .query_row(
+                "SELECT state, epoch_us(archived_at) FROM archive_file",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .unwrap();
+        assert_eq!(noted, ("cold".to_owned(), 2));
+    }
 }

@@ -55,6 +55,10 @@ impl Store {
         in_transaction(self.connection(), |connection| {
             for file in &loading.files {
                 note_file(connection, epoch, file, wanted.now, state)?;
+                connection.execute(
+                    "UPDATE archive_file SET state = ? WHERE path = ?",
+                    params![state, file.path],
+                )?;
             }
             note_repeated(connection, loading)?;
             if let Some(id) = id.filter(|_| stays) {

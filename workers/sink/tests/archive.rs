@@ -172,6 +172,26 @@ fn old_rows_move_into_files_and_the_view_stays_the_same() {
 }
 
 #[test]
+fn rows_that_left_the_table_come_into_view_though_their_file_is_noted_as_a_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = archived(folder.path());
+    let before = all(&store);
+    let archive = folder.path().join("archive");
+    let mut keeper = Keeper::open(&store, &archive).unwrap();
+    assert_eq!(keeper.round(0, LATER).unwrap(), None);
+    drop((keeper, store));
+    duckdb::Connection::open(folder.path().join("aiai.duckdb"))
+        .unwrap()
+        .execute_batch("UPDATE archive_file SET state = 'copy' WHERE first_seq = 3")
+        .unwrap();
+    let store = open_with_archive(folder.path());
+    let mut keeper = Keeper::open(&store, &archive).unwrap();
+    assert_ne!(all(&store), before);
+    assert_eq!(keeper.round(0, LATER).unwrap(), None);
+    assert_eq!(all(&store), before);
+}
+
+#[test]
 fn a_file_that_vanishes_is_left_out_and_named_until_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
     let (store, files) = archived(folder.path());
