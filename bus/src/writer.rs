@@ -128,8 +128,8 @@ impl Default for CommitConfig {
     fn default() -> Self {
         Self {
             flush_milliseconds: 100,
-            rows_max: 100_000,
-            bytes_max: 32 * 1024 * 1024,
+            rows_max: 50_000,
+            bytes_max: 16 * 1024 * 1024,
         }
     }
 }

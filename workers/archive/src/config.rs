@@ -22,7 +22,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             folder: String::new(),
-            job_megabytes: 64,
+            job_megabytes: 32,
             job_messages_max: 100_000,
             job_seconds: 3600,
         }
