@@ -3,6 +3,7 @@
 //! Only wiring: workers meet at subjects, and everything that knows NATS or DuckDB is elsewhere.
 //! Data goes to standard output, messages to standard error.
 
+mod arena;
 mod cli;
 mod command;
 mod config;
@@ -21,6 +22,9 @@ use crate::cli::{ArchiveCommand, Cli, Command, ConfigCommand, RouteCommand, Topo
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Up(_) | Command::Run(_)) {
+        arena::use_one();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failure::report(&anyhow::anyhow!("no threads to run on: {error}")),

@@ -173,9 +173,11 @@ pub(crate) fn known_keys(
     let mut wanted: Vec<(u16, u64)> = letters
         .iter()
         .filter_map(|letter| {
-            let epoch = progress.known_epoch(letter.epoch?)?;
-            let origin = letter.origin?;
-            epoch.dead.contains(origin).then_some((epoch.id, origin))
+            let (name, origin) = (letter.epoch?, letter.origin?);
+            match progress.known_epoch(name) {
+                Some(epoch) => epoch.dead.contains(origin).then_some((epoch.id, origin)),
+                None => Some((progress.known_foreign_epoch(name)?, origin)),
+            }
         })
         .collect();
     wanted.sort_unstable();

@@ -1,7 +1,7 @@
 //! What became of the messages of each kind: the table `ledger_kind`, written in the same transaction as the rows.
 //!
 //! Invariants: a stored message counts once, under the kind of the EVENTS message that brought it; a dead-lettered one
-//! is in one kind's set. Which of those count as dead is decided when they are read: an origin that is stored as well
+//! is in one kind's set, which is in the table `origin_sets`. Which of those count as dead is decided when they are read: an origin that is stored as well
 //! does not, whichever came first.
 
 use duckdb::{Connection, params};
@@ -9,6 +9,7 @@ use schemas::ledger::KINDS;
 use schemas::{Kind, Origins, subjects};
 
 use crate::RangeSet;
+use crate::origin_sets::OriginSet;
 
 /// The counters of one kind in one epoch of INGEST.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub(crate) struct KindCount {
     /// Messages.
     pub(crate) stored: u64,
     /// Dead-lettered messages, of which some may be stored.
-    pub(crate) dead: RangeSet,
+    pub(crate) dead: OriginSet,
     /// Messages that came again in another EVENTS message.
     pub(crate) duplicates: u64,
     /// Rows; none: an older version did not count them.
@@ -30,6 +31,11 @@ pub(crate) struct KindCount {
 /// All kinds of one epoch, in the order of [`KINDS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kinds([KindCount; KINDS.len()]);
+
+/// Under which the dead-lettered messages of a kind are in `origin_sets`.
+fn outcome(kind: &str) -> String {
+    format!("dead/{kind}")
+}
 
 /// The place of a kind in [`KINDS`]; the last is that of subjects which name none.
 pub(crate) const fn place(kind: Option<Kind>) -> usize {
@@ -74,10 +80,12 @@ impl Kinds {
 
     /// Notes dead-lettered messages, except those which `known` has: they count under the kind they came with first.
     pub(crate) fn dead(&mut self, kind: Option<Kind>, origins: &Origins, known: &RangeSet) {
+        let mut new = Origins::new();
         for range in origins.ranges() {
-            for new in known.gaps(range) {
-                self.change(kind).dead.insert(new);
-            }
+            known.gaps(range).into_iter().for_each(|gap| new.insert(gap));
+        }
+        if !new.is_empty() {
+            self.change(kind).dead.extend(&new);
         }
     }
 
@@ -88,13 +96,16 @@ impl Kinds {
 
     /// Whether anything is to be saved.
     pub(crate) fn has_changed(&self) -> bool {
-        self.0.iter().any(|count| count.changed)
+        self.0
+            .iter()
+            .any(|count| count.changed || count.dead.has_changed())
     }
 
     /// Reads those of one epoch.
     pub(crate) fn load(connection: &Connection, epoch: u16) -> anyhow::Result<Self> {
         let mut kinds = Kinds::default();
-        let sql = "SELECT kind, stored, dead_ranges, duplicates, events_stored, items_dead FROM ledger_kind WHERE epoch = ?";
+        let sql =
+            "SELECT kind, stored, duplicates, events_stored, items_dead FROM ledger_kind WHERE epoch = ?";
         let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query(params![epoch])?;
         while let Some(row) = rows.next()? {
@@ -105,13 +116,16 @@ impl Kinds {
             };
             kinds.0[at] = KindCount {
                 stored: row.get(1)?,
-                dead: RangeSet::parse(&row.get::<_, String>(2)?)?,
-                duplicates: row.get(3)?,
-                events_stored: row.get(4)?,
-                items_dead: row.get(5)?,
+                dead: OriginSet::default(),
+                duplicates: row.get(2)?,
+                events_stored: row.get(3)?,
+                items_dead: row.get(4)?,
                 changed: false,
                 is_new: false,
             };
+        }
+        for (count, kind) in kinds.0.iter_mut().zip(KINDS) {
+            count.dead = OriginSet::load(connection, epoch, &outcome(kind))?;
         }
         Ok(kinds)
     }
@@ -119,19 +133,19 @@ impl Kinds {
     /// Writes what changed, within the caller's transaction.
     pub(crate) fn save(&mut self, connection: &Connection, epoch: u16) -> anyhow::Result<()> {
         for (count, kind) in self.0.iter_mut().zip(KINDS) {
+            count.dead.save(connection, epoch, &outcome(kind))?;
             if !count.changed {
                 continue;
             }
             let sql = if count.is_new {
-                "INSERT INTO ledger_kind(stored, dead_ranges, duplicates, events_stored, items_dead, epoch, kind)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO ledger_kind(stored, duplicates, events_stored, items_dead, epoch, kind)
+                 VALUES (?, ?, ?, ?, ?, ?)"
             } else {
-                "UPDATE ledger_kind SET stored = ?, dead_ranges = ?, duplicates = ?, events_stored = ?, items_dead = ?
+                "UPDATE ledger_kind SET stored = ?, duplicates = ?, events_stored = ?, items_dead = ?
                  WHERE epoch = ? AND kind = ?"
             };
             connection.prepare_cached(sql)?.execute(params![
                 count.stored,
-                count.dead.text(),
                 count.duplicates,
                 count.events_stored,
                 count.items_dead,

@@ -33,6 +33,7 @@ mod message;
 mod migrate;
 mod notes;
 mod open;
+mod origin_sets;
 mod overview;
 mod partials;
 mod progress;

@@ -4,7 +4,7 @@ use anyhow::Context;
 use duckdb::{Connection, params};
 use schemas::Kind;
 
-use crate::{RangeSet, Source, dead, kinds};
+use crate::{RangeSet, Source, dead, kinds, origin_sets};
 
 /// Runs a change as a whole or not at all.
 pub(crate) fn in_transaction<T>(
@@ -35,6 +35,9 @@ pub(crate) fn upgrade(
         }
         if from < 5 {
             dead::add_states(connection)?;
+        }
+        if from < 6 {
+            origin_sets::divide(connection, from >= 4)?;
         }
         connection.execute_batch(&create())?;
         if from < 3 {

@@ -262,11 +262,13 @@ impl Monitor {
 pub(crate) fn read_set(connection: &Connection, epoch: &str, outcome: &str) -> anyhow::Result<RangeSet> {
     let sql = "SELECT ranges FROM origin_sets JOIN epochs ON epochs.id = origin_sets.epoch
                WHERE epochs.epoch = ? AND outcome = ?";
-    let ranges: Option<String> = connection
-        .prepare_cached(sql)?
-        .query_row(params![epoch, outcome], |row| row.get(0))
-        .optional()?;
-    Ok(RangeSet::parse(&ranges.unwrap_or_default())?)
+    let mut set = RangeSet::new();
+    let mut chunks = connection.prepare_cached(sql)?;
+    let mut rows = chunks.query(params![epoch, outcome])?;
+    while let Some(row) = rows.next()? {
+        set.extend(&row.get::<_, String>(0)?.parse()?);
+    }
+    Ok(set)
 }
 
 fn read_checkpoint(connection: &Connection, source: Source, epoch: &str) -> anyhow::Result<u64> {

@@ -5,11 +5,12 @@
 //! dead-lettered (so that an origin in two EVENTS messages is stored once). Memory holds what the database
 //! holds; after a failed commit it is loaded again instead of being unwound.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use duckdb::{Connection, params};
 use schemas::{Kind, Origins, Time};
 
 use crate::kinds::Kinds;
+use crate::origin_sets::OriginSet;
 use crate::{RangeSet, Source};
 
 /// Epochs a database can know: ids are 16 bits, and 0 is not used.
@@ -19,24 +20,26 @@ const EPOCHS_MAX: usize = u16::MAX as usize;
 const INGEST: &str = "INGEST";
 /// The stream that the rows come from.
 const EVENTS: &str = "EVENTS";
+/// Outcomes in the table `origin_sets`.
+const STORED: &str = "stored";
+const DEAD: &str = "dead";
 
 /// One epoch of INGEST.
 #[derive(Debug, Clone)]
 pub(crate) struct Epoch {
     pub(crate) id: u16,
     pub(crate) name: String,
-    pub(crate) stored: RangeSet,
-    pub(crate) dead: RangeSet,
+    pub(crate) stored: OriginSet,
+    pub(crate) dead: OriginSet,
     pub(crate) kinds: Kinds,
     first_seen: Option<Time>,
-    stored_changed: bool,
-    dead_changed: bool,
 }
 
-/// One epoch of EVENTS, as rows name it.
+/// One epoch of another stream, as rows and dead letters name it.
 #[derive(Debug, Clone)]
-struct EventsEpoch {
+struct OtherEpoch {
     id: u16,
+    stream: String,
     name: String,
     /// Until it is saved.
     first_seen: Option<Time>,
@@ -56,21 +59,15 @@ struct Stream {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     epochs: Vec<Epoch>,
-    events_epochs: Vec<EventsEpoch>,
+    other_epochs: Vec<OtherEpoch>,
     streams: Vec<Stream>,
 }
 
 impl Epoch {
-    pub(crate) fn stored_mut(&mut self) -> &mut RangeSet {
-        self.stored_changed = true;
-        &mut self.stored
-    }
-
     /// Notes messages of a kind that were dead-lettered.
     pub(crate) fn bury(&mut self, kind: Option<Kind>, origins: &Origins) {
         if !origins.is_empty() {
             self.kinds.dead(kind, origins, &self.dead);
-            self.dead_changed = true;
             self.dead.extend(origins);
         }
     }
@@ -85,29 +82,21 @@ impl Progress {
         while let Some(row) = rows.next()? {
             let (id, name): (u16, String) = (row.get(0)?, row.get(1)?);
             let mut epoch = Epoch::new(id, name, None);
+            epoch.stored = OriginSet::load(connection, id, STORED)?;
+            epoch.dead = OriginSet::load(connection, id, DEAD)?;
             epoch.kinds = Kinds::load(connection, id)?;
             progress.epochs.push(epoch);
         }
-        let mut rows = epochs.query([EVENTS])?;
+        let mut others =
+            connection.prepare("SELECT id, stream, epoch FROM epochs WHERE stream <> ? ORDER BY id")?;
+        let mut rows = others.query([INGEST])?;
         while let Some(row) = rows.next()? {
-            progress.events_epochs.push(EventsEpoch {
+            progress.other_epochs.push(OtherEpoch {
                 id: row.get(0)?,
-                name: row.get(1)?,
+                stream: row.get(1)?,
+                name: row.get(2)?,
                 first_seen: None,
             });
-        }
-        let mut sets = connection.prepare("SELECT epoch, outcome, ranges FROM origin_sets")?;
-        let mut rows = sets.query([])?;
-        while let Some(row) = rows.next()? {
-            let (id, outcome, ranges): (u16, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let epoch = progress.epochs.iter_mut().find(|epoch| epoch.id == id);
-            let epoch = epoch.with_context(|| format!("origin_sets names epoch {id}, epochs does not"))?;
-            let set = RangeSet::parse(&ranges).context("origin_sets.ranges")?;
-            match outcome.as_str() {
-                "stored" => epoch.stored = set,
-                "dead" => epoch.dead = set,
-                other => bail!("origin_sets.outcome is `{other}`, not stored or dead"),
-            }
         }
         let mut checkpoints = connection.prepare("SELECT stream, epoch, seq, beyond FROM checkpoint")?;
         let mut rows = checkpoints.query([])?;
@@ -170,7 +159,7 @@ impl Progress {
 
     /// All epochs of EVENTS of which something was processed, with the id their rows have.
     pub(crate) fn epochs_of_events(&self) -> Vec<(String, u16)> {
-        let epochs = self.events_epochs.iter();
+        let epochs = self.other_epochs.iter().filter(|epoch| epoch.stream == EVENTS);
         epochs.map(|epoch| (epoch.name.clone(), epoch.id)).collect()
     }
 
@@ -207,12 +196,33 @@ impl Progress {
 
     /// The id of this epoch of EVENTS, noted now if it is new. None if there are too many.
     pub(crate) fn events_epoch(&mut self, name: &str, first_seen: Time) -> Option<u16> {
-        if let Some(epoch) = self.events_epochs.iter().find(|epoch| epoch.name == name) {
+        self.other_epoch(EVENTS, name, first_seen)
+    }
+
+    /// The id of this epoch, if it is one of another stream than INGEST.
+    pub(crate) fn foreign_epoch(&mut self, name: &str, first_seen: Time) -> Option<u16> {
+        let stream = self.streams.iter().find(|stream| stream.epoch == name)?;
+        let source = stream.source.as_str();
+        // What is derived from EVENTS has its epoch.
+        let stream = source.split('/').next().unwrap_or(source);
+        self.other_epoch(stream, name, first_seen)
+    }
+
+    /// The id of this epoch of another stream than INGEST, if it has one.
+    pub(crate) fn known_foreign_epoch(&self, name: &str) -> Option<u16> {
+        let found = self.other_epochs.iter().find(|epoch| epoch.name == name);
+        found.map(|epoch| epoch.id)
+    }
+
+    fn other_epoch(&mut self, stream: &str, name: &str, first_seen: Time) -> Option<u16> {
+        let mut known = self.other_epochs.iter();
+        if let Some(epoch) = known.find(|epoch| epoch.stream == stream && epoch.name == name) {
             return Some(epoch.id);
         }
         let id = self.next_epoch_id()?;
-        self.events_epochs.push(EventsEpoch {
+        self.other_epochs.push(OtherEpoch {
             id,
+            stream: stream.to_owned(),
             name: name.to_owned(),
             first_seen: Some(first_seen),
         });
@@ -222,7 +232,7 @@ impl Progress {
     /// Ids of all streams' epochs are different, so that a join needs no more than the id.
     fn next_epoch_id(&self) -> Option<u16> {
         let ids = self.epochs.iter().map(|epoch| epoch.id);
-        let ids = ids.chain(self.events_epochs.iter().map(|epoch| epoch.id));
+        let ids = ids.chain(self.other_epochs.iter().map(|epoch| epoch.id));
         let known = ids.clone().count();
         (known < EPOCHS_MAX)
             .then(|| ids.max().unwrap_or(0).checked_add(1))
@@ -237,7 +247,7 @@ impl Progress {
     /// Whether anything changed since it was loaded or saved.
     pub(crate) fn has_changed(&self) -> bool {
         self.streams.iter().any(|stream| stream.changed)
-            || self.events_epochs.iter().any(|epoch| epoch.first_seen.is_some())
+            || self.other_epochs.iter().any(|epoch| epoch.first_seen.is_some())
             || self.epochs.iter().any(Epoch::has_changed)
     }
 
@@ -246,9 +256,9 @@ impl Progress {
         for epoch in &mut self.epochs {
             epoch.save(connection)?;
         }
-        for epoch in &mut self.events_epochs {
+        for epoch in &mut self.other_epochs {
             if let Some(first_seen) = epoch.first_seen.take() {
-                save_epoch(connection, EVENTS, epoch.id, &epoch.name, first_seen)?;
+                save_epoch(connection, &epoch.stream, epoch.id, &epoch.name, first_seen)?;
             }
         }
         for stream in self.streams.iter_mut().filter(|stream| stream.changed) {
@@ -276,38 +286,27 @@ impl Epoch {
         Epoch {
             id,
             name,
-            stored: RangeSet::new(),
-            dead: RangeSet::new(),
+            stored: OriginSet::default(),
+            dead: OriginSet::default(),
             kinds: Kinds::default(),
             first_seen,
-            stored_changed: false,
-            dead_changed: false,
         }
     }
 
     fn has_changed(&self) -> bool {
-        self.first_seen.is_some() || self.stored_changed || self.dead_changed || self.kinds.has_changed()
+        self.first_seen.is_some()
+            || self.stored.has_changed()
+            || self.dead.has_changed()
+            || self.kinds.has_changed()
     }
 
     fn save(&mut self, connection: &Connection) -> anyhow::Result<()> {
         self.kinds.save(connection, self.id)?;
         if let Some(first_seen) = self.first_seen.take() {
             save_epoch(connection, INGEST, self.id, &self.name, first_seen)?;
-            connection
-                .prepare_cached("INSERT INTO origin_sets VALUES ($1, 'stored', ''), ($1, 'dead', '')")?
-                .execute(params![self.id])?;
         }
-        for (outcome, set, changed) in [
-            ("stored", &self.stored, &mut self.stored_changed),
-            ("dead", &self.dead, &mut self.dead_changed),
-        ] {
-            if std::mem::take(changed) {
-                connection
-                    .prepare_cached("UPDATE origin_sets SET ranges = ? WHERE epoch = ? AND outcome = ?")?
-                    .execute(params![set.text(), self.id, outcome])?;
-            }
-        }
-        Ok(())
+        self.stored.save(connection, self.id, STORED)?;
+        self.dead.save(connection, self.id, DEAD)
     }
 }
 

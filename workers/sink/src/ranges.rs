@@ -110,20 +110,22 @@ impl RangeSet {
         RangeSet(self.0.union(&other.0).collect())
     }
 
+    /// Where the ranges begin with which this one would become one.
+    pub(crate) fn touching(&self, range: &RangeInclusive<u64>) -> impl Iterator<Item = u64> {
+        let around = range.start().saturating_sub(1)..=range.end().saturating_add(1);
+        let starts: Vec<u64> = self.0.overlapping(&around).map(|held| *held.start()).collect();
+        starts.into_iter()
+    }
+
+    /// The ranges that begin within these sequences, as text.
+    pub(crate) fn text_of_starts(&self, within: RangeInclusive<u64>) -> String {
+        let held = self.0.overlapping(&within);
+        text_of(held.filter(|range| within.contains(range.start())))
+    }
+
     /// The ranges above `sequence` as text, e.g. `5-7,9`.
     pub fn text_above(&self, sequence: u64) -> String {
-        let mut text = String::new();
-        for range in self.0.iter().filter(|range| *range.start() > sequence) {
-            let comma = if text.is_empty() { "" } else { "," };
-            let (start, end) = (range.start(), range.end());
-            let written = if start == end {
-                write!(text, "{comma}{start}")
-            } else {
-                write!(text, "{comma}{start}-{end}")
-            };
-            debug_assert!(written.is_ok(), "a string takes everything");
-        }
-        text
+        text_of(self.0.iter().filter(|range| *range.start() > sequence))
     }
 
     /// All ranges as text.
@@ -140,6 +142,21 @@ impl RangeSet {
         set.extend(&text.parse()?);
         Ok(set)
     }
+}
+
+fn text_of<'r>(ranges: impl Iterator<Item = &'r RangeInclusive<u64>>) -> String {
+    let mut text = String::new();
+    for range in ranges {
+        let comma = if text.is_empty() { "" } else { "," };
+        let (start, end) = (range.start(), range.end());
+        let written = if start == end {
+            write!(text, "{comma}{start}")
+        } else {
+            write!(text, "{comma}{start}-{end}")
+        };
+        debug_assert!(written.is_ok(), "a string takes everything");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::rollup_views::rollup_views;
 use crate::{alerts, archive_views, migrate};
 
 /// Version of the tables below. Raise it, and add a migration, when one of them changes.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// A column: name, DuckDB type, comment.
 pub(crate) type Column = (&'static str, &'static str, &'static str);
@@ -306,11 +306,20 @@ const TABLES: &[Table] = &[
     },
     Table {
         name: "origin_sets",
-        comment: "which INGEST messages were stored or dead-lettered, as ranges of sequences",
+        comment: "which INGEST messages were stored or dead-lettered, as ranges of sequences: all chunks together",
         columns: &[&[
             ("epoch", "USMALLINT", "INGEST's epoch: epochs.id"),
-            ("outcome", "VARCHAR", "stored or dead"),
+            (
+                "outcome",
+                "VARCHAR",
+                "stored or dead; dead/<kind>: the dead ones of that kind, of which one that is stored too counts as stored",
+            ),
             ("ranges", "VARCHAR", "inclusive ranges: 1-1950,1952"),
+            (
+                "chunk",
+                "UBIGINT",
+                "a range is in the row of the 16384 sequences in which it begins",
+            ),
         ]],
     },
     Table {
@@ -327,11 +336,6 @@ const TABLES: &[Table] = &[
                 "stored",
                 "UBIGINT",
                 "messages stored; those an older version stored and the tables no longer have are missing here",
-            ),
-            (
-                "dead_ranges",
-                "VARCHAR",
-                "messages with a dead letter, as inclusive ranges; one that is stored too counts as stored",
             ),
             (
                 "duplicates",

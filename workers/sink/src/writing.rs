@@ -133,10 +133,13 @@ impl Writing<'_> {
         letter: &DeadLetter<'_>,
         known: &mut HashSet<dead::Key>,
     ) -> anyhow::Result<()> {
-        let epoch = letter
+        // A letter about what another stream held accounts for nothing of INGEST.
+        let foreign = letter
             .epoch
-            .and_then(|name| self.progress.epoch(name, message.stored));
-        let id = epoch.as_ref().map(|epoch| epoch.id);
+            .and_then(|name| self.progress.foreign_epoch(name, message.stored));
+        let ingest = letter.epoch.filter(|_| foreign.is_none());
+        let epoch = ingest.and_then(|name| self.progress.epoch(name, message.stored));
+        let id = epoch.as_ref().map(|epoch| epoch.id).or(foreign);
         if let Some(epoch) = epoch {
             epoch.bury(letter.kind(), &letter.origins);
         }
@@ -144,7 +147,7 @@ impl Writing<'_> {
         if key.is_some_and(|key| !known.insert(key)) {
             return Ok(());
         }
-        let of_one_item = letter.epoch.filter(|_| letter.is_of_one_item());
+        let of_one_item = ingest.filter(|_| letter.is_of_one_item());
         if let Some(epoch) = of_one_item.and_then(|name| self.progress.epoch(name, message.stored)) {
             epoch.kinds.item_dead(letter.kind());
         }
@@ -174,7 +177,7 @@ impl Writing<'_> {
             }
         };
         let repeated = epoch.stored.intersection(&events.origins);
-        epoch.stored_mut().extend(&events.origins);
+        epoch.stored.extend(&events.origins);
         let stamp = Stamp {
             epoch: epoch.id,
             stored: message.stored.0,

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use schemas::Time;
 use schemas::ledger::{Epoch, KINDS, UNATTRIBUTED};
+use serde_json::json;
 use sink::{Monitor, StreamFigures};
 use support::*;
 
@@ -287,7 +288,14 @@ fn dead_letters_of_other_streams_make_no_epoch_of_ingest() {
         .header("Aiai-Stage", "archive")
         .header("Aiai-Subject", "archive.job")
         .header("Aiai-Epoch", OLD_EPOCH);
-    commit(&mut store, &[&metrics(1, [1]), &job]);
+    let batch = dead(2, 9, None)
+        .header("Aiai-Stage", "sink")
+        .header("Aiai-Subject", "events.metric")
+        .header("Aiai-Epoch", EVENTS_EPOCH);
+    commit(&mut store, &[&metrics(1, [1]), &job, &batch]);
+    // The same letter again: its repeats are left out.
+    commit(&mut store, &[&Message { sequence: 3, ..batch }]);
+    assert_eq!(rows(&store, "SELECT count(*) AS n FROM dead"), [json!({"n": 2})]);
     let report = Monitor::open(&store, NOW)
         .unwrap()
         .report(&figures(1), NOW)

@@ -227,7 +227,7 @@ fn what_worker_rollup_gave_up_on_is_folded_here_and_is_not_dead() {
     );
     assert_eq!(
         rows(&store, "SELECT ranges FROM origin_sets WHERE outcome = 'dead'"),
-        [json!({"ranges":""})],
+        Vec::<serde_json::Value>::new(),
         "its events are stored"
     );
     assert_eq!(

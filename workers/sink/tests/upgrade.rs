@@ -56,7 +56,7 @@ fn a_database_of_an_older_version_keeps_its_rows_and_archives_from_here_on() {
         write_old(&folder.path().join("aiai.duckdb"), version);
         let mut store = open(folder.path());
         let is_version = "SELECT value FROM aiai_meta WHERE key = 'schema_version'";
-        assert_eq!(rows(&store, is_version), [json!({"value": "5"})]);
+        assert_eq!(rows(&store, is_version), [json!({"value": "6"})]);
         let old = "SELECT name, value, events_seq, events_epoch FROM metric_all";
         let first = json!({"name": "old", "value": 1.5, "events_seq": null, "events_epoch": null});
         assert_eq!(rows(&store, old), std::slice::from_ref(&first));
@@ -172,12 +172,25 @@ fn letters_of_an_older_version_are_open_and_can_be_dropped() {
              ALTER TABLE dead DROP COLUMN state; ALTER TABLE dead DROP COLUMN state_at;
              ALTER TABLE dead DROP COLUMN replay_of; ALTER TABLE dead DROP COLUMN replay_count;
              DROP TABLE dead_note;
+             ALTER TABLE ledger_kind ADD COLUMN dead_ranges VARCHAR DEFAULT '';
+             UPDATE ledger_kind SET dead_ranges = ranges FROM origin_sets
+                WHERE origin_sets.epoch = ledger_kind.epoch AND outcome = 'dead/' || kind;
+             DELETE FROM origin_sets WHERE outcome LIKE 'dead/%';
+             ALTER TABLE origin_sets DROP COLUMN chunk;
              UPDATE dead SET payload = encode('{\"source\":\"me\"}') WHERE dead_seq = 1;
              UPDATE aiai_meta SET value = '4' WHERE key = 'schema_version';",
         )
         .unwrap();
     drop(connection);
     let mut store = open(folder.path());
+    let sets = "SELECT outcome, ranges, chunk FROM origin_sets WHERE ranges <> '' ORDER BY outcome";
+    assert_eq!(
+        rows(&store, sets),
+        [
+            json!({"outcome": "dead", "ranges": "11-12", "chunk": 0}),
+            json!({"outcome": "dead/metric", "ranges": "11-12", "chunk": 0})
+        ]
+    );
     let columns = "SELECT dead_epoch, source, state FROM dead ORDER BY dead_seq";
     let row = |source: Option<&str>| json!({"dead_epoch": DEAD_EPOCH, "source": source, "state": "open"});
     assert_eq!(

@@ -18,8 +18,7 @@ pub const SOON_ARCHIVED: [&str; 3] = [
 /// A sink that was just started answers soon.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Sequences of INGEST that are in the database, stored or dead.
-const RANGES: &str =
-    "SELECT coalesce(string_agg(ranges, ','), '') AS ranges FROM origin_sets WHERE ranges <> ''";
+const RANGES: &str = "SELECT coalesce(string_agg(ranges, ','), '') AS ranges FROM origin_sets WHERE ranges <> '' AND outcome IN ('stored', 'dead')";
 
 /// What is asked of the database until the answer is 0.
 struct Question {

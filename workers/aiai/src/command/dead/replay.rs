@@ -103,7 +103,9 @@ async fn stored(context: &Context, letters: &[Letter]) -> anyhow::Result<BTreeMa
             sql::literal(epoch)
         );
         for set in sql::rows::<Set>(context, &select).await? {
-            stored.insert(epoch.clone(), set.ranges.parse()?);
+            let chunk: Origins = set.ranges.parse()?;
+            let all: &mut Origins = stored.entry(epoch.clone()).or_default();
+            chunk.ranges().iter().cloned().for_each(|range| all.insert(range));
         }
     }
     Ok(stored)
