@@ -86,6 +86,52 @@ fn a_database_of_an_older_version_keeps_its_rows_and_archives_from_here_on() {
 }
 
 #[test]
+fn a_database_of_version_5_gets_the_new_kinds_and_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    commit(&mut store, &[&metrics(1, [1])]);
+    drop(store);
+    let connection = duckdb::Connection::open(folder.path().join("aiai.duckdb")).unwrap();
+    let tables = ["step", "message", "session", "work_item"];
+    let drops: String = tables
+        .iter()
+        .map(|table| format!("DROP VIEW IF EXISTS {table}_all; DROP TABLE {table};"))
+        .collect();
+    connection
+        .execute_batch(&format!(
+            "{drops} ALTER TABLE metric DROP COLUMN distribution; ALTER TABLE archive_file DROP COLUMN layout;
+             UPDATE aiai_meta SET value = '5' WHERE key = 'schema_version';"
+        ))
+        .unwrap();
+    drop(connection);
+
+    let mut store = open(folder.path());
+    let old = "SELECT DISTINCT name, distribution FROM metric_all";
+    assert_eq!(
+        rows(&store, old),
+        [json!({"name": "queue.depth", "distribution": null})]
+    );
+    let step = "{\"o\":2,\"i\":0,\"tenant\":\"default\",\"timestamp\":\"2026-11-20T11:00:00.000000Z\",\"source\":\"a\",\
+                \"name\":\"plan\",\"end\":\"2026-11-20T11:00:01.000000Z\",\"status\":\"ok\",\"v\":1}\n";
+    let outcome = commit(
+        &mut store,
+        &[&events(2, "step", &[2].into_iter().collect(), &[step.to_owned()])],
+    );
+    assert_eq!((outcome.rows, outcome.rejected.len()), (1, 0));
+    let new = "SELECT name, \"end\"::VARCHAR AS stop FROM step_all";
+    assert_eq!(
+        rows(&store, new),
+        [json!({"name": "plan", "stop": "2026-11-20 11:00:01"})]
+    );
+    for table in tables {
+        assert_eq!(
+            rows(&store, &format!("SELECT count(*)::INTEGER AS n FROM {table}_all")).len(),
+            1
+        );
+    }
+}
+
+#[test]
 fn a_database_of_version_3_is_counted_by_kind_as_far_as_its_tables_tell() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
