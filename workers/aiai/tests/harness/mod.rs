@@ -186,6 +186,7 @@ impl World {
             &self.dashboard
         };
         command.args(["--set", &format!("dashboard.listen={dashboard}")]);
+        command.args(["--set", "gateway.listen=127.0.0.1:0"]);
         command.args(["--set", &format!("nats.listen={}", self.listen)]);
         for setting in &self.settings {
             command.args(["--set", setting]);
