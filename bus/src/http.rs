@@ -10,7 +10,6 @@ use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -19,7 +18,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 /// A request's line and headers are at most this long; more is answered with 431.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -85,13 +83,12 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, shutdown:
         patience: limits.write_timeout,
         timer: None,
     };
-    let service = router.map_request(|request: Request<hyper::body::Incoming>| request.map(axum::body::Body::new));
     let mut served = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.idle_timeout)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
     );
     let result = tokio::select! {
         result = served.as_mut() => result,

@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document, made from the types that are sent and accepted.
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
-use schemas::{Kind, json_schema, limits};
+use schemas::{Kind, headers, json_schema, limits};
 use serde_json::{Map, Value, json};
 
 use crate::problem::{self, Problem, SORTS, Sort};
@@ -29,11 +29,15 @@ pub(crate) const DOORS: &[Door] = &[
     door("/v1/metrics/batch", Kind::Metric, "many measurements"),
     door("/v1/events", Kind::Event, "things that happened"),
     door("/v1/usage", Kind::Usage, "model calls"),
+    door("/v1/steps", Kind::Step, "steps of workflows"),
+    door("/v1/messages", Kind::Message, "messages between agents and people"),
+    door("/v1/sessions", Kind::Session, "what became of sessions"),
+    door("/v1/work-items", Kind::WorkItem, "what became of tasks"),
 ];
 
 /// The document for a gateway with this configuration.
 pub(crate) fn document(config: &Config) -> Value {
-    let mut settings = SchemaSettings::draft2020_12();
+    let mut settings = SchemaSettings::draft2020_12().for_serialize();
     settings.definitions_path = COMPONENTS.into();
     settings.meta_schema = None;
     let mut schemas = settings.into_generator();
@@ -45,7 +49,9 @@ pub(crate) fn document(config: &Config) -> Value {
     paths.extend(looks(&mut schemas));
     let mut components = Map::new();
     for kind in Kind::ALL {
-        components.insert(kind.as_str().to_owned(), kind_schema(kind, &mut components));
+        let schema = kind_schema(kind, &mut components);
+        components.insert(kind.as_str().to_owned(), schema);
+        components.insert(cloud_event_name(kind), cloud_event(kind));
     }
     components.extend(schemas.take_definitions(true));
     let mut document = json!({
@@ -103,7 +109,7 @@ fn reference(name: &str) -> Value {
 }
 
 fn post(door: &Door, secured: bool, schemas: &mut SchemaGenerator) -> Value {
-    let name = door.path.trim_start_matches("/v1/").replace('/', "_");
+    let name = door.path.trim_start_matches("/v1/").replace(['/', '-'], "_");
     let mut operation = json!({
         "operationId": format!("publish_{name}"),
         "summary": format!("Publishes {}: all of them, or none.", door.what),
@@ -118,14 +124,56 @@ fn post(door: &Door, secured: bool, schemas: &mut SchemaGenerator) -> Value {
 }
 
 fn bodies(kind: Kind) -> Value {
+    let list = |items: &Value| json!({ "type": "array", "items": items, "minItems": 1, "maxItems": limits::ITEMS });
     let one = reference(kind.as_str());
-    let many = json!({ "type": "array", "items": one, "minItems": 1, "maxItems": limits::ITEMS });
+    let event = reference(&cloud_event_name(kind));
     let mut content = Map::new();
-    content.insert(request::JSON.to_owned(), json!({ "schema": { "anyOf": [one, many] } }));
+    let one_or_many = json!({ "schema": { "anyOf": [one, list(&one)] } });
+    content.insert(request::JSON.to_owned(), one_or_many);
+    content.insert(headers::CLOUD_EVENT.to_owned(), json!({ "schema": event }));
+    content.insert(headers::CLOUD_EVENTS.to_owned(), json!({ "schema": list(&event) }));
     for name in request::LINES {
         content.insert(name.to_owned(), json!({}));
     }
     Value::Object(content)
+}
+
+fn cloud_event_name(kind: Kind) -> String {
+    format!("cloud_event_{kind}")
+}
+
+/// A CloudEvent in structured mode on the path of a kind.
+fn cloud_event(kind: Kind) -> Value {
+    let text = |bytes_max: usize| json!({ "type": "string", "minLength": 1, "maxLength": bytes_max, "pattern": "\\S" });
+    let mut schema = json!({
+        "type": "object",
+        "title": format!("CloudEvent with a {kind}"),
+        "description": "A CloudEvent 1.0 in structured mode. Its source and time stand in for what the data leaves out; \
+                        extension attributes are accepted and not kept.",
+        "properties": {
+            "specversion": { "const": "1.0" },
+            "id": text(limits::TAG_VALUE_BYTES),
+            "source": text(limits::TEXT_BYTES),
+            "type": text(limits::NAME_BYTES),
+            "time": { "type": "string", "format": "date-time" },
+            "subject": text(limits::TAG_VALUE_BYTES),
+            "datacontenttype": { "type": "string", "enum": ["application/json"] },
+            "dataschema": { "type": "string" },
+            "traceparent": { "type": "string" },
+            "data": reference(kind.as_str()),
+        },
+        "required": ["specversion", "id", "source", "type", "data"],
+    });
+    if kind == Kind::Event {
+        schema["properties"]["data"] = json!(true);
+        schema["properties"]["data_base64"] = json!({ "type": "string", "contentEncoding": "base64" });
+        schema["required"] = json!(["specversion", "id", "source", "type"]);
+        schema["description"] = json!(
+            "A CloudEvent 1.0 in structured mode: its type becomes the name, its id and subject become tags. Extension \
+             attributes are accepted and not kept."
+        );
+    }
+    schema
 }
 
 fn parameters(secured: bool) -> Value {
@@ -137,7 +185,7 @@ fn parameters(secured: bool) -> Value {
             json!({ "type": "string", "minLength": 1, "maxLength": request::KEY_BYTES_MAX, "pattern": "^[!-~]+$" }),
         ),
         header(
-            request::TRACE_PARENT,
+            headers::TRACE_PARENT,
             "W3C Trace Context: fills trace_id where an item has none. One that is not valid is of no effect.",
             json!({ "type": "string", "maxLength": 256, "pattern": "^[!-~]+$" }),
         ),

@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Body};
 use schemars::JsonSchema;
-use schemas::{Decoded, Incoming, Kind, Time, decode, headers};
+use schemas::{CloudEvent, Decoded, Incoming, Kind, Time, decode, headers};
 use serde::Serialize;
 
 use crate::body::{self, Budget, Held};
@@ -96,6 +96,8 @@ fn check(packed: Held, asked: Asked, bytes_max: usize, budget: &Budget) -> Resul
     let incoming = Incoming {
         subject: &asked.subject,
         content_type: asked.header(headers::CONTENT_TYPE),
+        trace_parent: asked.header(headers::TRACE_PARENT),
+        cloud_event: CloudEvent::from_headers(|name| asked.header(name)),
         payload: &body.bytes,
         origin: 0,
         stored: now(),

@@ -12,9 +12,8 @@ use crate::problem::{self, Problem};
 pub(crate) const TENANT: &str = "aiai-tenant";
 /// Makes trying again safe.
 pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
-pub(crate) const TRACE_PARENT: &str = "traceparent";
 /// What CloudEvents' attributes begin with in binary mode.
-const CLOUD_EVENT: &str = "ce-";
+const ATTRIBUTE: &str = "ce-";
 /// Bytes of an idempotency key.
 pub(crate) const KEY_BYTES_MAX: usize = 128;
 /// Bytes of all headers that travel on with the message.
@@ -66,7 +65,7 @@ pub(crate) fn asked(parts: &Parts, kind: Kind, tokens: &Tokens) -> Result<Asked>
     let subject = bus::subject(tenant, kind);
     let message_id = idempotency_key(map)?.map(|key| format!("{subject}:{key}"));
     let encoding = encoding(map)?;
-    let headers = forwarded(map)?;
+    let headers = forwarded(map, kind)?;
     Ok(Asked {
         subject,
         encoding,
@@ -123,14 +122,20 @@ fn encoding(map: &HeaderMap) -> Result<Encoding> {
 }
 
 /// The headers that travel on with the message.
-fn forwarded(map: &HeaderMap) -> Result<Vec<(String, String)>> {
+fn forwarded(map: &HeaderMap, kind: Kind) -> Result<Vec<(String, String)>> {
     let mut all = Vec::new();
-    if let Some(kind) = content_type(map)? {
-        all.push((headers::CONTENT_TYPE.to_owned(), kind.to_owned()));
+    // The data of an event may be anything: what it is, decode tells by its type.
+    let content_type = if kind == Kind::Event && is_cloud_event(map) {
+        text(map, CONTENT_TYPE.as_str())?
+    } else {
+        content_type(map)?
+    };
+    if let Some(content_type) = content_type {
+        all.push((headers::CONTENT_TYPE.to_owned(), content_type.to_owned()));
     }
     for (name, value) in map {
         let name = name.as_str();
-        if name == TRACE_PARENT || name.starts_with(CLOUD_EVENT) {
+        if name == headers::TRACE_PARENT || name.starts_with(ATTRIBUTE) {
             if all.iter().any(|(known, _)| known == name) {
                 let detail = format!("{name} is there twice: send it once");
                 return Err(Problem::new(problem::BAD_HEADER, detail));
@@ -141,19 +146,29 @@ fn forwarded(map: &HeaderMap) -> Result<Vec<(String, String)>> {
     let bytes: usize = all.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     if bytes > FORWARDED_BYTES_MAX {
         let detail = format!(
-            "the headers that travel on ({TRACE_PARENT}, {CLOUD_EVENT}…, content-type) have {bytes} bytes together, more \
-             than {FORWARDED_BYTES_MAX}: shorten them"
+            "the headers that travel on ({trace}, {ATTRIBUTE}…, content-type) have {bytes} bytes together, more \
+             than {FORWARDED_BYTES_MAX}: shorten them",
+            trace = headers::TRACE_PARENT
         );
         return Err(Problem::new(problem::BAD_HEADER, detail));
     }
     Ok(all)
 }
 
+/// Whether it is a CloudEvent in binary mode.
+fn is_cloud_event(map: &HeaderMap) -> bool {
+    map.keys().any(|name| name.as_str().starts_with(ATTRIBUTE))
+}
+
 /// The content type as `decode` has to know it; none where it is plain JSON.
 fn content_type(map: &HeaderMap) -> Result<Option<&str>> {
     let refused = || {
         let lines = LINES[0];
-        let detail = format!("send `Content-Type: {JSON}`, or `{lines}` with one object a line, in UTF-8");
+        let detail = format!(
+            "send `Content-Type: {JSON}`, or `{lines}` with one object a line, in UTF-8; CloudEvents are `{}` or `{}`",
+            headers::CLOUD_EVENT,
+            headers::CLOUD_EVENTS
+        );
         Problem::new(problem::WRONG_TYPE, detail).with(ACCEPT, ACCEPTED)
     };
     let mut all = map.get_all(CONTENT_TYPE).iter();
@@ -162,18 +177,20 @@ fn content_type(map: &HeaderMap) -> Result<Option<&str>> {
     };
     let value = value.to_str().map_err(|_| refused())?;
     let (media_type, parameters) = value.split_once(';').unwrap_or((value, ""));
-    let media_type = media_type.trim();
+    let is = |known: &&str| media_type.trim().eq_ignore_ascii_case(known);
     if !is_utf8(parameters) {
         return Err(refused());
     }
-    if media_type.eq_ignore_ascii_case(JSON) {
+    if is(&JSON) {
         return Ok(None);
     }
-    let lines = LINES.iter().find(|known| media_type.eq_ignore_ascii_case(known));
-    lines.map(|_| Some(headers::NDJSON)).ok_or_else(refused)
+    let events = [headers::CLOUD_EVENT, headers::CLOUD_EVENTS];
+    let lines = LINES.iter().find(|known| is(known)).map(|_| headers::NDJSON);
+    lines.or(events.into_iter().find(is)).map(Some).ok_or_else(refused)
 }
 
-const ACCEPTED: &str = "application/json, application/x-ndjson";
+const ACCEPTED: &str =
+    "application/json, application/x-ndjson, application/cloudevents+json, application/cloudevents-batch+json";
 
 /// Whether the parameters of a media type name no other charset than UTF-8, of which ASCII is a part.
 fn is_utf8(parameters: &str) -> bool {

@@ -213,7 +213,14 @@ async fn what_is_under_way_at_the_stop_is_answered() {
     late.write_all(head(METRIC.len()).as_bytes()).await.unwrap();
     late.write_all(&METRIC.as_bytes()[..10]).await.unwrap();
     let idle = gateway.connect().await;
-    assert_eq!(gateway.get("/health").await.status, 200, "all are let in");
+    let begun = Instant::now();
+    loop {
+        let figures = String::from_utf8(gateway.get("/metrics").await.body).unwrap();
+        if figures.contains("aiai_gateway_held_bytes 10\n") {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{figures}");
+    }
     let (address, stopping) = (gateway.address, gateway.stop());
     let ending = tokio::spawn(stopping);
     assert!(rest(idle).await.is_empty(), "an idle one is closed");

@@ -21,6 +21,10 @@ async fn an_object_an_array_and_lines_are_one_message_each() {
         ("/v1/metrics/batch", "application/x-ndjson", &lines, 3),
         ("/v1/metrics", "application/jsonl", &lines, 3),
         ("/v1/events", "application/json", r#"{"name":"x","data":[1]}"#, 1),
+        ("/v1/steps", "application/json", r#"{"name":"plan"}"#, 1),
+        ("/v1/messages", "application/json", r#"{"body":"hello"}"#, 1),
+        ("/v1/sessions", "application/json", r#"{"session":"s","state":"started"}"#, 1),
+        ("/v1/work-items", "application/json", r#"{"work_item":"w","state":"open"}"#, 1),
         ("/v1/usage", "application/json", r#"{"model":"opus","tokens_in":3}"#, 1),
     ] {
         let answer = gateway
@@ -115,6 +119,40 @@ async fn headers_that_mean_something_travel_on() {
     let message = gateway.message(1).await;
     assert_eq!(message.header("traceparent"), Some(trace));
     assert_eq!(message.header("x-other").or(message.header("authorization")), None);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cloud_events_travel_as_they_came() {
+    let gateway = Gateway::start().await;
+    let event = r#"{"specversion":"1.0","id":"1","source":"ci","type":"build.finished","data":{"ok":true}}"#;
+    let headers = [("Content-Type", "application/cloudevents+json; charset=utf-8")];
+    let answer = gateway.send("POST", "/v1/events", &headers, event.as_bytes()).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let message = gateway.message(1).await;
+    assert_eq!(message.header("Content-Type"), Some("application/cloudevents+json"));
+    assert_eq!(message.payload(), event.as_bytes());
+    let batch = format!("[{event},{event}]");
+    let headers = [("Content-Type", "application/cloudevents-batch+json")];
+    let answer = gateway.send("POST", "/v1/events", &headers, batch.as_bytes()).await;
+    assert_eq!(answer.json()["accepted"], 2, "{answer:?}");
+    let binary = [
+        ("Content-Type", "text/plain"),
+        ("ce-specversion", "1.0"),
+        ("ce-id", "7"),
+        ("ce-source", "ci"),
+        ("ce-type", "build.finished"),
+    ];
+    let answer = gateway.send("POST", "/v1/events", &binary, b"any text").await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let message = gateway.message(3).await;
+    assert_eq!(message.header("ce-id"), Some("7"));
+    assert_eq!(message.header("Content-Type"), Some("text/plain"));
+    let answer = gateway.send("POST", "/v1/events", &binary[..4], b"any text").await;
+    assert_eq!(answer.problem(422, "one thing")["errors"][0]["place"], "type");
+    let answer = gateway.send("POST", "/v1/metrics", &binary, METRIC.as_bytes()).await;
+    answer.problem(415, "application/json");
+    assert_eq!(gateway.stored().await, 3);
     gateway.stop().await;
 }
 
