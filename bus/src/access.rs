@@ -75,10 +75,18 @@ impl Tokens {
     ///
     /// # Errors
     /// Names the key and what to write there.
-    pub fn validate(&self, section: &'static str, listen: SocketAddr, allow_non_loopback: bool) -> Result<()> {
+    pub fn validate(
+        &self,
+        section: &'static str,
+        listen: SocketAddr,
+        allow_non_loopback: bool,
+    ) -> Result<()> {
         let wrong = |problem: String| Err(Error::Setting { section, problem });
         if self.0.len() > TOKENS_MAX {
-            return wrong(format!("tokens has {} entries: use at most {TOKENS_MAX}", self.0.len()));
+            return wrong(format!(
+                "tokens has {} entries: use at most {TOKENS_MAX}",
+                self.0.len()
+            ));
         }
         for (at, Token { token, tenant }) in self.0.iter().enumerate() {
             let good = (TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&token.len())
@@ -96,7 +104,9 @@ impl Tokens {
                 ));
             }
             if self.0[..at].iter().any(|earlier| earlier.token == *token) {
-                return wrong(format!("tokens[{at}].token is there twice: a token stands for one tenant"));
+                return wrong(format!(
+                    "tokens[{at}].token is there twice: a token stands for one tenant"
+                ));
             }
         }
         if self.is_empty() && !allow_non_loopback && !listen.ip().is_loopback() {

@@ -120,15 +120,21 @@ impl Patient {
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        timer
-            .as_mut()
-            .poll(task)
-            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+        timer.as_mut().poll(task).map(|()| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client takes nothing",
+            ))
+        })
     }
 }
 
 impl AsyncRead for Patient {
-    fn poll_read(mut self: Pin<&mut Self>, task: &mut Task<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        task: &mut Task<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(task, buffer)
     }
 }

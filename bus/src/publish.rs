@@ -126,7 +126,10 @@ impl Context {
     ) -> Result<Stored> {
         let mut message = PublishMessage::build().payload(payload);
         for (name, value) in headers {
-            let header = name.parse::<HeaderName>().ok().zip(value.parse::<HeaderValue>().ok());
+            let header = name
+                .parse::<HeaderName>()
+                .ok()
+                .zip(value.parse::<HeaderValue>().ok());
             let (name, value) = header.ok_or_else(|| Error::NotStored {
                 subject: subject.to_owned(),
                 reason: format!("its header {name} cannot be written"),
@@ -202,7 +205,9 @@ fn unsuccessful(subject: &str, error: PublishError) -> Error {
     let reason = match (error.kind(), said) {
         (_, Some(said)) => said.to_string(),
         (PublishErrorKind::StreamNotFound, None) => "no stream takes it".to_owned(),
-        (PublishErrorKind::MaxPayloadExceeded, None) => "it is larger than the server's max_payload".to_owned(),
+        (PublishErrorKind::MaxPayloadExceeded, None) => {
+            "it is larger than the server's max_payload".to_owned()
+        }
         _ => {
             return Error::NotAcknowledged {
                 subject,

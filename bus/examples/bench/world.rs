@@ -164,6 +164,22 @@ impl World {
         Ok(process)
     }
 
+    /// Where a worker listens, by the log.
+    pub async fn address_of(&self, worker: &str) -> anyhow::Result<String> {
+        let started = Instant::now();
+        loop {
+            let log = self.log();
+            let line = log
+                .lines()
+                .find(|line| line.contains("listening") && line.contains(&format!("worker=\"{worker}\"")));
+            if let Some((_, rest)) = line.and_then(|line| line.split_once("http://")) {
+                return Ok(rest.split_whitespace().next().unwrap_or_default().to_owned());
+            }
+            ensure!(started.elapsed() < TIMEOUT, "{worker} does not listen: {log}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.data.path().join("log")).unwrap_or_default()
     }

@@ -404,7 +404,12 @@ fn wrong_use_is_told() {
 
 #[test]
 fn nothing_listens_where_others_can_reach_it() {
-    for key in ["nats.listen", "monitor.listen", "dashboard.listen", "gateway.listen"] {
+    for key in [
+        "nats.listen",
+        "monitor.listen",
+        "dashboard.listen",
+        "gateway.listen",
+    ] {
         let world = World::empty();
         let setting = format!("{key}=0.0.0.0:0");
         refused(

@@ -51,11 +51,20 @@ impl Budget {
 }
 
 pub(crate) fn busy(why: &str) -> Box<Problem> {
-    Problem::new(problem::BUSY, format!("{why}: try again, with fewer requests at once")).retry_after("1")
+    Problem::new(
+        problem::BUSY,
+        format!("{why}: try again, with fewer requests at once"),
+    )
+    .retry_after("1")
 }
 
 /// The whole body, if it comes within the limits.
-pub(crate) async fn read(body: &mut Body, bytes_max: usize, timeout: Duration, budget: &Budget) -> Result<Held> {
+pub(crate) async fn read(
+    body: &mut Body,
+    bytes_max: usize,
+    timeout: Duration,
+    budget: &Budget,
+) -> Result<Held> {
     let announced = body.size_hint().exact();
     if announced.is_some_and(|bytes| bytes > bytes_max as u64) {
         return Err(too_large(bytes_max));
@@ -76,7 +85,10 @@ async fn pieces(body: &mut Body, announced: u64, bytes_max: usize, budget: &Budg
     let mut joined: Vec<u8> = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
-            let detail = format!("the body ends early or is not framed as HTTP wants it: {}", bus::chain(&error));
+            let detail = format!(
+                "the body ends early or is not framed as HTTP wants it: {}",
+                bus::chain(&error)
+            );
             Problem::new(problem::BAD_BODY, detail)
         })?;
         let Ok(piece) = frame.into_data() else { continue };
@@ -220,7 +232,11 @@ mod tests {
             assert!(packed.len() < LIMIT * 2, "{}", packed.len());
             assert_eq!(status(packed, encoding), Some(413));
         }
-        assert_eq!(status(gzip(&vec![0; LIMIT]), Encoding::Gzip), None, "exactly the limit");
+        assert_eq!(
+            status(gzip(&vec![0; LIMIT]), Encoding::Gzip),
+            None,
+            "exactly the limit"
+        );
     }
 
     #[test]

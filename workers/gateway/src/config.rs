@@ -66,7 +66,11 @@ impl Config {
             ("requests_max", *requests_max, 1..=4096),
             // At least room for the largest body, packed and unpacked.
             ("bodies_max_megabytes", *bodies_max_megabytes as usize, 4..=4095),
-            ("body_timeout_seconds", *body_timeout_seconds as usize, seconds.clone()),
+            (
+                "body_timeout_seconds",
+                *body_timeout_seconds as usize,
+                seconds.clone(),
+            ),
             ("idle_timeout_seconds", *idle_timeout_seconds as usize, seconds),
         ] {
             ensure!(

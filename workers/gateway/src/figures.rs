@@ -21,7 +21,10 @@ impl Default for Figures {
         statuses.sort_unstable();
         statuses.dedup();
         Self {
-            answers: statuses.into_iter().map(|status| (status, AtomicU64::new(0))).collect(),
+            answers: statuses
+                .into_iter()
+                .map(|status| (status, AtomicU64::new(0)))
+                .collect(),
             bytes: AtomicU64::new(0),
         }
     }
@@ -46,7 +49,11 @@ impl Figures {
         );
         for (status, count) in &self.answers {
             let (status, count) = (status.as_u16(), count.load(Relaxed));
-            line(text, &format!("aiai_gateway_answers_total{{status=\"{status}\"}}"), count);
+            line(
+                text,
+                &format!("aiai_gateway_answers_total{{status=\"{status}\"}}"),
+                count,
+            );
         }
         for (name, kind, help, value) in [
             (

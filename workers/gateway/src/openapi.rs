@@ -30,7 +30,11 @@ pub(crate) const DOORS: &[Door] = &[
     door("/v1/events", Kind::Event, "things that happened"),
     door("/v1/usage", Kind::Usage, "model calls"),
     door("/v1/steps", Kind::Step, "steps of workflows"),
-    door("/v1/messages", Kind::Message, "messages between agents and people"),
+    door(
+        "/v1/messages",
+        Kind::Message,
+        "messages between agents and people",
+    ),
     door("/v1/sessions", Kind::Session, "what became of sessions"),
     door("/v1/work-items", Kind::WorkItem, "what became of tasks"),
 ];
@@ -44,7 +48,10 @@ pub(crate) fn document(config: &Config) -> Value {
     let secured = !config.tokens.is_empty();
     let mut paths = Map::new();
     for door in DOORS {
-        paths.insert(door.path.to_owned(), json!({ "post": post(door, secured, &mut schemas) }));
+        paths.insert(
+            door.path.to_owned(),
+            json!({ "post": post(door, secured, &mut schemas) }),
+        );
     }
     paths.extend(looks(&mut schemas));
     let mut components = Map::new();
@@ -124,14 +131,18 @@ fn post(door: &Door, secured: bool, schemas: &mut SchemaGenerator) -> Value {
 }
 
 fn bodies(kind: Kind) -> Value {
-    let list = |items: &Value| json!({ "type": "array", "items": items, "minItems": 1, "maxItems": limits::ITEMS });
+    let list =
+        |items: &Value| json!({ "type": "array", "items": items, "minItems": 1, "maxItems": limits::ITEMS });
     let one = reference(kind.as_str());
     let event = reference(&cloud_event_name(kind));
     let mut content = Map::new();
     let one_or_many = json!({ "schema": { "anyOf": [one, list(&one)] } });
     content.insert(request::JSON.to_owned(), one_or_many);
     content.insert(headers::CLOUD_EVENT.to_owned(), json!({ "schema": event }));
-    content.insert(headers::CLOUD_EVENTS.to_owned(), json!({ "schema": list(&event) }));
+    content.insert(
+        headers::CLOUD_EVENTS.to_owned(),
+        json!({ "schema": list(&event) }),
+    );
     for name in request::LINES {
         content.insert(name.to_owned(), json!({}));
     }
@@ -232,12 +243,19 @@ fn refusal(sort: Sort, schemas: &mut SchemaGenerator) -> Value {
         "content": { problem::MEDIA_TYPE: { "schema": schemas.subschema_for::<Problem>() } },
     });
     let header = match sort {
-        problem::BUSY | problem::UNAVAILABLE => Some(("Retry-After", "Seconds to wait.", json!({ "type": "integer" }))),
-        problem::UNAUTHORIZED => Some(("WWW-Authenticate", "How to say who it is.", json!({ "type": "string" }))),
+        problem::BUSY | problem::UNAVAILABLE => {
+            Some(("Retry-After", "Seconds to wait.", json!({ "type": "integer" })))
+        }
+        problem::UNAUTHORIZED => Some((
+            "WWW-Authenticate",
+            "How to say who it is.",
+            json!({ "type": "string" }),
+        )),
         _ => None,
     };
     if let Some((name, description, schema)) = header {
-        answer["headers"] = json!({ name: { "required": true, "description": description, "schema": schema } });
+        answer["headers"] =
+            json!({ name: { "required": true, "description": description, "schema": schema } });
     }
     answer
 }
@@ -252,9 +270,7 @@ fn looks(schemas: &mut SchemaGenerator) -> Map<String, Value> {
         });
         json!({ "get": { "operationId": id, "summary": summary, "responses": responses } })
     };
-    let json_answer = |description: &str, schema: Value| {
-        json!({ "description": description, "content": { request::JSON: { "schema": schema } } })
-    };
+    let json_answer = |description: &str, schema: Value| json!({ "description": description, "content": { request::JSON: { "schema": schema } } });
     let readiness = schemas.subschema_for::<Readiness>().to_value();
     let mut unready = json_answer("Something is missing.", readiness.clone());
     unready["headers"] = json!({ "Retry-After": { "required": true, "schema": { "type": "integer" } } });
@@ -272,7 +288,11 @@ fn looks(schemas: &mut SchemaGenerator) -> Map<String, Value> {
     for (path, operation) in [
         (
             "/health",
-            look("health", "Whether the process serves.", json!({ "200": json_answer("It does.", alive) })),
+            look(
+                "health",
+                "Whether the process serves.",
+                json!({ "200": json_answer("It does.", alive) }),
+            ),
         ),
         (
             "/ready",
@@ -282,7 +302,10 @@ fn looks(schemas: &mut SchemaGenerator) -> Map<String, Value> {
                 json!({ "200": json_answer("It does.", readiness), "503": unready }),
             ),
         ),
-        ("/metrics", look("metrics", "Figures for Prometheus.", json!({ "200": figures }))),
+        (
+            "/metrics",
+            look("metrics", "Figures for Prometheus.", json!({ "200": figures })),
+        ),
         (
             "/openapi.json",
             look(
@@ -336,8 +359,14 @@ mod tests {
             tenant: "acme".into(),
         });
         let closed = document(&config);
-        assert_eq!(closed["paths"]["/v1/usage"]["post"]["security"][0]["token"], json!([]));
-        assert!(closed["paths"]["/v1/usage"]["post"]["responses"]["401"]["headers"]["WWW-Authenticate"].is_object());
+        assert_eq!(
+            closed["paths"]["/v1/usage"]["post"]["security"][0]["token"],
+            json!([])
+        );
+        assert!(
+            closed["paths"]["/v1/usage"]["post"]["responses"]["401"]["headers"]["WWW-Authenticate"]
+                .is_object()
+        );
         assert!(!closed.to_string().contains("0123456789abcdef"));
     }
 }

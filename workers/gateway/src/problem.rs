@@ -1,8 +1,8 @@
 //! What went wrong, as RFC 9457 has it: every answer that is no success.
 
 use axum::Json;
-use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::StatusCode;
+use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use schemas::Rejection;
@@ -79,7 +79,10 @@ impl BadItem {
 
 /// Problem details.
 #[derive(Debug, Serialize, JsonSchema)]
-#[schemars(title = "Problem", description = "What went wrong (RFC 9457), with what to do about it.")]
+#[schemars(
+    title = "Problem",
+    description = "What went wrong (RFC 9457), with what to do about it."
+)]
 pub(crate) struct Problem {
     /// Tells one kind of problem from another.
     #[serde(rename = "type")]

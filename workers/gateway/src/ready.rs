@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bus::{Context, StreamFigures, heartbeat, topology};
+use bus::{Context, StreamFigures, topology};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -26,7 +26,10 @@ pub(crate) struct Missing {
 
 /// The answer of `/ready`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(title = "Readiness", description = "Whether what is published now gets into the database.")]
+#[schemars(
+    title = "Readiness",
+    description = "Whether what is published now gets into the database."
+)]
 pub(crate) struct Readiness {
     /// Whether nothing is missing.
     pub(crate) ready: bool,
@@ -88,11 +91,13 @@ async fn look(context: &Context) -> Vec<Missing> {
             )),
         }
     }
-    match heartbeat::present(context).await {
+    match context.heartbeats().await {
         Ok(beats) => {
-            let lives = |name: &str| beats.iter().any(|(beat, _)| beat.worker == name);
+            let lives = |name: &str| beats.iter().any(|beat| beat.worker == name);
             let dead = WORKERS.into_iter().filter(|name| !lives(name));
-            all.extend(dead.map(|name| missing(format!("no worker {name} lives"), format!("aiai run {name}"))));
+            all.extend(
+                dead.map(|name| missing(format!("no worker {name} lives"), format!("aiai run {name}"))),
+            );
         }
         Err(error) => all.push(silent(&bus::chain(&error))),
     }

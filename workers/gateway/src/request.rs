@@ -1,6 +1,8 @@
 //! What a request's headers ask for: pure.
 
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, WWW_AUTHENTICATE,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use bus::Tokens;
@@ -112,7 +114,11 @@ fn encoding(map: &HeaderMap) -> Result<Encoding> {
             ("zstd", Encoding::Zstd),
         ]
         .into_iter()
-        .find_map(|(known, encoding)| name.trim_ascii().eq_ignore_ascii_case(known.as_bytes()).then_some(encoding)),
+        .find_map(|(known, encoding)| {
+            name.trim_ascii()
+                .eq_ignore_ascii_case(known.as_bytes())
+                .then_some(encoding)
+        }),
         _ => None,
     };
     encoding.ok_or_else(|| {
@@ -186,11 +192,13 @@ fn content_type(map: &HeaderMap) -> Result<Option<&str>> {
     }
     let events = [headers::CLOUD_EVENT, headers::CLOUD_EVENTS];
     let lines = LINES.iter().find(|known| is(known)).map(|_| headers::NDJSON);
-    lines.or(events.into_iter().find(is)).map(Some).ok_or_else(refused)
+    lines
+        .or(events.into_iter().find(is))
+        .map(Some)
+        .ok_or_else(refused)
 }
 
-const ACCEPTED: &str =
-    "application/json, application/x-ndjson, application/cloudevents+json, application/cloudevents-batch+json";
+const ACCEPTED: &str = "application/json, application/x-ndjson, application/cloudevents+json, application/cloudevents-batch+json";
 
 /// Whether the parameters of a media type name no other charset than UTF-8, of which ASCII is a part.
 fn is_utf8(parameters: &str) -> bool {
@@ -200,7 +208,11 @@ fn is_utf8(parameters: &str) -> bool {
         .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
     charsets
         .map(|(_, value)| value.trim().trim_matches('"'))
-        .all(|charset| ["utf-8", "utf8", "us-ascii"].iter().any(|known| charset.eq_ignore_ascii_case(known)))
+        .all(|charset| {
+            ["utf-8", "utf8", "us-ascii"]
+                .iter()
+                .any(|known| charset.eq_ignore_ascii_case(known))
+        })
 }
 
 fn text<'m>(map: &'m HeaderMap, name: &str) -> Result<Option<&'m str>> {

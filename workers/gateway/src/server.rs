@@ -62,7 +62,10 @@ impl App {
 
     /// The largest body that is one message, with its headers, and still one when it is a dead letter.
     pub(crate) fn body_bytes_max(&self) -> usize {
-        let room = self.context.max_payload_bytes().saturating_sub(topology::HEADROOM_BYTES);
+        let room = self
+            .context
+            .max_payload_bytes()
+            .saturating_sub(topology::HEADROOM_BYTES);
         room.min(topology::MESSAGE_BYTES_MAX)
             .saturating_sub(request::FORWARDED_BYTES_MAX)
     }
@@ -152,13 +155,17 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
     let mut response = if open || is_ours(&request) {
         next.run(request).await
     } else {
-        let detail = format!("this port answers to localhost and {} only: use one of them", app.listen);
+        let detail = format!(
+            "this port answers to localhost and {} only: use one of them",
+            app.listen
+        );
         Problem::new(problem::WRONG_HOST, detail).into_response()
     };
     app.figures.answered(response.status());
-    response
-        .headers_mut()
-        .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }
 
@@ -169,7 +176,10 @@ fn is_ours(request: &Request) -> bool {
     authority.is_some_and(|authority| {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let address = host.parse::<IpAddr>();
-        address.map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
+        address.map_or_else(
+            |_| host.eq_ignore_ascii_case("localhost"),
+            |address| address.is_loopback(),
+        )
     })
 }
 

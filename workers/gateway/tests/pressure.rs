@@ -45,7 +45,10 @@ async fn a_slow_client_is_cut_off_and_holds_nothing_up() {
     let gateway = Gateway::start_with(impatient(), StreamsConfig::default()).await;
     let mut silent = gateway.connect().await;
     let mut headless = gateway.connect().await;
-    headless.write_all(b"POST /v1/metrics HTTP/1.1\r\nHost: lo").await.unwrap();
+    headless
+        .write_all(b"POST /v1/metrics HTTP/1.1\r\nHost: lo")
+        .await
+        .unwrap();
     let mut bodiless = gateway.connect().await;
     bodiless.write_all(head(METRIC.len()).as_bytes()).await.unwrap();
     bodiless.write_all(&METRIC.as_bytes()[..10]).await.unwrap();
@@ -57,7 +60,10 @@ async fn a_slow_client_is_cut_off_and_holds_nothing_up() {
     let cut = rest(headless).await;
     assert!(cut.is_empty() || cut.starts_with(b"HTTP/1.1 408"), "{cut:?}");
     let mut bytes = Vec::new();
-    timeout(PATIENCE, silent.read_to_end(&mut bytes)).await.unwrap().unwrap();
+    timeout(PATIENCE, silent.read_to_end(&mut bytes))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(gateway.stored().await, 1);
     gateway.stop().await;
 }
@@ -122,7 +128,9 @@ async fn without_nats_it_says_when_to_try_again_and_the_key_stores_it_once() {
     gateway.server.signal(rustix::process::Signal::CONT);
     let begun = Instant::now();
     let stored = loop {
-        let answer = gateway.send("POST", "/v1/metrics", &headers, METRIC.as_bytes()).await;
+        let answer = gateway
+            .send("POST", "/v1/metrics", &headers, METRIC.as_bytes())
+            .await;
         if answer.status == 202 {
             break answer.json();
         }
@@ -139,10 +147,18 @@ async fn without_nats_it_says_when_to_try_again_and_the_key_stores_it_once() {
         assert!(begun.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    gateway.post("/v1/metrics", METRIC).await.problem(503, "no connection to NATS");
+    gateway
+        .post("/v1/metrics", METRIC)
+        .await
+        .problem(503, "no connection to NATS");
     let ready = gateway.get("/ready").await;
     assert_eq!(ready.status, 503);
-    assert!(ready.json()["missing"][0]["problem"].as_str().unwrap().contains("NATS"));
+    assert!(
+        ready.json()["missing"][0]["problem"]
+            .as_str()
+            .unwrap()
+            .contains("NATS")
+    );
     assert_eq!(gateway.get("/health").await.status, 200, "the process is well");
     gateway.server.kill_and_restart().await.unwrap();
     let begun = Instant::now();
@@ -201,7 +217,11 @@ async fn bodies_beyond_the_budget_are_told_to_wait() {
         assert_eq!(answer.status, 202, "{answer:?}");
         assert!(begun.elapsed() < PATIENCE, "they hold nothing");
     }
-    assert_eq!(gateway.post("/v1/metrics", METRIC).await.status, 202, "a small one has room");
+    assert_eq!(
+        gateway.post("/v1/metrics", METRIC).await.status,
+        202,
+        "a small one has room"
+    );
     drop(holding);
     gateway.stop().await;
 }
@@ -227,5 +247,8 @@ async fn what_is_under_way_at_the_stop_is_answered() {
     late.write_all(&METRIC.as_bytes()[10..]).await.unwrap();
     assert_eq!(Answer::read(&rest(late).await).status, 202);
     timeout(PATIENCE, ending).await.unwrap().unwrap();
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "nobody listens any more"
+    );
 }

@@ -23,9 +23,24 @@ async fn an_object_an_array_and_lines_are_one_message_each() {
         ("/v1/events", "application/json", r#"{"name":"x","data":[1]}"#, 1),
         ("/v1/steps", "application/json", r#"{"name":"plan"}"#, 1),
         ("/v1/messages", "application/json", r#"{"body":"hello"}"#, 1),
-        ("/v1/sessions", "application/json", r#"{"session":"s","state":"started"}"#, 1),
-        ("/v1/work-items", "application/json", r#"{"work_item":"w","state":"open"}"#, 1),
-        ("/v1/usage", "application/json", r#"{"model":"opus","tokens_in":3}"#, 1),
+        (
+            "/v1/sessions",
+            "application/json",
+            r#"{"session":"s","state":"started"}"#,
+            1,
+        ),
+        (
+            "/v1/work-items",
+            "application/json",
+            r#"{"work_item":"w","state":"open"}"#,
+            1,
+        ),
+        (
+            "/v1/usage",
+            "application/json",
+            r#"{"model":"opus","tokens_in":3}"#,
+            1,
+        ),
     ] {
         let answer = gateway
             .send("POST", path, &[("Content-Type", content_type)], body.as_bytes())
@@ -39,7 +54,7 @@ async fn an_object_an_array_and_lines_are_one_message_each() {
         );
         let message = gateway.message(origin).await;
         assert_eq!(message.payload(), body.as_bytes(), "as it came");
-        let lines = (!content_type.to_lowercase().starts_with("application/json")).then_some("application/x-ndjson");
+        let lines = (items == 3).then_some("application/x-ndjson");
         assert_eq!(message.header("Content-Type"), lines);
     }
     let subject = gateway.message(gateway.stored().await).await.subject().to_owned();
@@ -73,7 +88,11 @@ async fn what_is_packed_is_stored_unpacked() {
         gateway.address
     );
     let (one, other) = METRIC.split_at(20);
-    let chunks = format!("{:x}\r\n{one}\r\n{:x}\r\n{other}\r\n0\r\n\r\n", one.len(), other.len());
+    let chunks = format!(
+        "{:x}\r\n{one}\r\n{:x}\r\n{other}\r\n0\r\n\r\n",
+        one.len(),
+        other.len()
+    );
     let answer = gateway.exchange(&[head.as_bytes(), chunks.as_bytes()]).await;
     assert_eq!(answer.status, 202, "{answer:?}");
     assert_eq!(gateway.message(4).await.payload(), METRIC.as_bytes());
@@ -114,11 +133,16 @@ async fn headers_that_mean_something_travel_on() {
         ("X-Other", "stays"),
         ("Authorization", "Bearer not-asked-for"),
     ];
-    let answer = gateway.send("POST", "/v1/metrics", &headers, METRIC.as_bytes()).await;
+    let answer = gateway
+        .send("POST", "/v1/metrics", &headers, METRIC.as_bytes())
+        .await;
     assert_eq!(answer.status, 202, "{answer:?}");
     let message = gateway.message(1).await;
     assert_eq!(message.header("traceparent"), Some(trace));
-    assert_eq!(message.header("x-other").or(message.header("authorization")), None);
+    assert_eq!(
+        message.header("x-other").or(message.header("authorization")),
+        None
+    );
     gateway.stop().await;
 }
 
@@ -127,14 +151,21 @@ async fn cloud_events_travel_as_they_came() {
     let gateway = Gateway::start().await;
     let event = r#"{"specversion":"1.0","id":"1","source":"ci","type":"build.finished","data":{"ok":true}}"#;
     let headers = [("Content-Type", "application/cloudevents+json; charset=utf-8")];
-    let answer = gateway.send("POST", "/v1/events", &headers, event.as_bytes()).await;
+    let answer = gateway
+        .send("POST", "/v1/events", &headers, event.as_bytes())
+        .await;
     assert_eq!(answer.status, 202, "{answer:?}");
     let message = gateway.message(1).await;
-    assert_eq!(message.header("Content-Type"), Some("application/cloudevents+json"));
+    assert_eq!(
+        message.header("Content-Type"),
+        Some("application/cloudevents+json")
+    );
     assert_eq!(message.payload(), event.as_bytes());
     let batch = format!("[{event},{event}]");
     let headers = [("Content-Type", "application/cloudevents-batch+json")];
-    let answer = gateway.send("POST", "/v1/events", &headers, batch.as_bytes()).await;
+    let answer = gateway
+        .send("POST", "/v1/events", &headers, batch.as_bytes())
+        .await;
     assert_eq!(answer.json()["accepted"], 2, "{answer:?}");
     let binary = [
         ("Content-Type", "text/plain"),
@@ -148,9 +179,13 @@ async fn cloud_events_travel_as_they_came() {
     let message = gateway.message(3).await;
     assert_eq!(message.header("ce-id"), Some("7"));
     assert_eq!(message.header("Content-Type"), Some("text/plain"));
-    let answer = gateway.send("POST", "/v1/events", &binary[..4], b"any text").await;
+    let answer = gateway
+        .send("POST", "/v1/events", &binary[..4], b"any text")
+        .await;
     assert_eq!(answer.problem(422, "one thing")["errors"][0]["place"], "type");
-    let answer = gateway.send("POST", "/v1/metrics", &binary, METRIC.as_bytes()).await;
+    let answer = gateway
+        .send("POST", "/v1/metrics", &binary, METRIC.as_bytes())
+        .await;
     answer.problem(415, "application/json");
     assert_eq!(gateway.stored().await, 3);
     gateway.stop().await;
@@ -163,7 +198,12 @@ async fn a_token_says_the_tenant() {
     let json = ("Content-Type", "application/json");
     for wrong in ["", "Bearer nonsense", "Basic acme-0123456789ab"] {
         let answer = gateway
-            .send("POST", "/v1/metrics", &[json, ("Authorization", wrong)], METRIC.as_bytes())
+            .send(
+                "POST",
+                "/v1/metrics",
+                &[json, ("Authorization", wrong)],
+                METRIC.as_bytes(),
+            )
             .await;
         answer.problem(401, "Authorization: Bearer");
         assert_eq!(answer.header("www-authenticate"), Some(r#"bearer realm="aiai""#));
@@ -174,7 +214,9 @@ async fn a_token_says_the_tenant() {
         ("Authorization", "Bearer acme-0123456789ab"),
         ("Aiai-Tenant", "other"),
     ];
-    let answer = gateway.send("POST", "/v1/metrics", &headers, METRIC.as_bytes()).await;
+    let answer = gateway
+        .send("POST", "/v1/metrics", &headers, METRIC.as_bytes())
+        .await;
     assert_eq!(answer.status, 202, "{answer:?}");
     assert_eq!(gateway.message(1).await.subject(), "ingest.acme.metric");
     for path in ["/health", "/metrics", "/openapi.json"] {
@@ -190,7 +232,12 @@ async fn it_tells_about_itself() {
     gateway.post("/v1/metrics", METRIC).await;
     gateway.post("/v1/metrics", "{}").await;
     let figures = gateway.get("/metrics").await;
-    assert!(figures.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    assert!(
+        figures
+            .header("content-type")
+            .unwrap()
+            .starts_with("text/plain; version=0.0.4")
+    );
     let text = String::from_utf8(figures.body).unwrap();
     for line in [
         "aiai_gateway_answers_total{status=\"202\"} 1\n",
@@ -203,7 +250,11 @@ async fn it_tells_about_itself() {
     }
     // Nobody reads INGEST here.
     let ready = gateway.get("/ready").await;
-    assert_eq!((ready.status, ready.header("retry-after")), (503, Some("5")), "{ready:?}");
+    assert_eq!(
+        (ready.status, ready.header("retry-after")),
+        (503, Some("5")),
+        "{ready:?}"
+    );
     let missing = ready.json();
     assert_eq!(missing["ready"], false);
     assert_eq!(

@@ -61,7 +61,10 @@ impl Gateway {
 
     /// One request on a connection of its own.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+            self.address
+        );
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -94,8 +97,13 @@ impl Gateway {
 
     /// JSON for a path.
     pub async fn post(&self, path: &str, body: &str) -> Answer {
-        self.send("POST", path, &[("Content-Type", "application/json")], body.as_bytes())
-            .await
+        self.send(
+            "POST",
+            path,
+            &[("Content-Type", "application/json")],
+            body.as_bytes(),
+        )
+        .await
     }
 
     /// Messages in INGEST.
@@ -112,7 +120,11 @@ impl Gateway {
     /// Stops it and waits for its end.
     pub async fn stop(self) {
         self.shutdown.cancel();
-        timeout(PATIENCE, self.running).await.expect("an end").unwrap().unwrap();
+        timeout(PATIENCE, self.running)
+            .await
+            .expect("an end")
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -138,7 +150,9 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        self.head
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
     pub fn json(&self) -> Value {
@@ -148,10 +162,17 @@ impl Answer {
     /// Asserts that it is problem details with this status whose detail has these words; gives them.
     pub fn problem(&self, status: u16, words: &str) -> Value {
         assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{self:?}"
+        );
         let problem = self.json();
         assert_eq!(problem["status"], status);
-        assert!(problem["type"].as_str().unwrap().starts_with("urn:aiai:problem:"), "{problem}");
+        assert!(
+            problem["type"].as_str().unwrap().starts_with("urn:aiai:problem:"),
+            "{problem}"
+        );
         assert!(!problem["title"].as_str().unwrap().is_empty());
         assert!(problem["detail"].as_str().unwrap().contains(words), "{problem}");
         problem
