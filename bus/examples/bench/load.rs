@@ -28,7 +28,7 @@ pub fn message(events: u64) -> Bytes {
     Bytes::from(text + "]")
 }
 
-async fn connect(url: &str) -> anyhow::Result<jetstream::Context> {
+pub async fn connect(url: &str) -> anyhow::Result<jetstream::Context> {
     let client = async_nats::ConnectOptions::new()
         .client_capacity(8192)
         .connect(url)

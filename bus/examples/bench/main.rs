@@ -7,6 +7,7 @@
 
 mod backlog;
 mod chart;
+mod http;
 mod idle;
 mod kill;
 mod latency;
@@ -24,6 +25,9 @@ use world::Programs;
 
 /// Events in a message of the second comparison.
 pub const BATCH_EVENTS: u64 = 100;
+
+/// Rounds of batches over HTTP have so many times the events of one of single ones.
+const HTTP_TIMES: u64 = 8;
 
 /// What is measured, and how much of it.
 struct Plan {
@@ -66,6 +70,20 @@ async fn main() -> anyhow::Result<()> {
     for round in 1..=plan.rounds {
         let of = format!("round {round} of {}", plan.rounds);
         Box::pin(rounds::round(programs, plan.messages, &of, &mut found)).await?;
+    }
+    for round in 1..=plan.rounds {
+        for way in [http::Way::Nats, http::Way::Http] {
+            let rates = Box::pin(http::measure(programs, way, plan.messages * HTTP_TIMES)).await?;
+            let (name, list) = match way {
+                http::Way::Nats => ("NATS", &mut found.batches_by_nats),
+                http::Way::Http => ("HTTP", &mut found.batches_by_http),
+            };
+            eprintln!(
+                "round {round} of {}: batches by {name}: {:.0} events/s acknowledged, {:.0} stored",
+                plan.rounds, rates.acknowledged, rates.stored
+            );
+            list.push(rates);
+        }
     }
     eprintln!("the in-process limit for messages of {BATCH_EVENTS} events: parse and append on one thread");
     found.limit = rounds::limit(programs, plan.messages.max(1_000_000))?;

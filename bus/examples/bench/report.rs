@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::BATCH_EVENTS;
+use crate::http::{self, Rates};
 use crate::load::EVENT;
 
 /// What an idle `aiai up` costs, without its nats-server.
@@ -49,6 +50,8 @@ pub struct Figures {
     pub pipeline: Vec<f64>,
     pub all_workers: Vec<f64>,
     pub batched: Vec<f64>,
+    pub batches_by_nats: Vec<Rates>,
+    pub batches_by_http: Vec<Rates>,
     pub limit: f64,
     pub cost: Cost,
     pub memory_megabytes: f64,
@@ -124,6 +127,22 @@ impl Figures {
         ]
     }
 
+    fn batches(&self) -> Vec<Line> {
+        let middle =
+            |rates: &[Rates], of: fn(&Rates) -> f64| median(&rates.iter().map(of).collect::<Vec<_>>());
+        let (nats, http) = (&self.batches_by_nats, &self.batches_by_http);
+        let stored = |rates| middle(rates, |rates| rates.stored);
+        let acknowledged = |rates| middle(rates, |rates| rates.acknowledged);
+        let title = |way: &str, what: &str| format!("{} events a batch, {way}, {what}", http::EVENTS);
+        vec![
+            Line::rate(&title("NATS", "acknowledged"), acknowledged(nats)),
+            Line::rate(&title("HTTP", "acknowledged"), acknowledged(http)),
+            Line::rate(&title("NATS", "stored"), stored(nats)),
+            Line::rate(&title("HTTP", "stored"), stored(http)),
+            Line::ratio("… of NATS", stored(http) / stored(nats), 0.75),
+        ]
+    }
+
     fn delays(&self) -> Vec<Line> {
         let slowest = self.recovery.iter().copied().fold(0.0, f64::max);
         let of = |latency: &Latency, quantile: &str, milliseconds: f64, most: f64| {
@@ -171,7 +190,13 @@ impl Figures {
             self.backlog
         );
         println!("{:<36} {:>10} {:<12} {:<10}", "", "measured", "", "target");
-        let lines = [self.throughput(), self.delays(), self.backlog(), self.rest()];
+        let lines = [
+            self.throughput(),
+            self.batches(),
+            self.delays(),
+            self.backlog(),
+            self.rest(),
+        ];
         for line in lines.into_iter().flatten() {
             let value = format!("{:.*}", line.decimals, line.value);
             let target = match line.target {
@@ -206,6 +231,7 @@ impl Figures {
             "batched_per_second": self.batched, "one_thread_per_second": self.limit,
             "batched_to_one_thread": median(&self.batched) / self.limit,
             "memory_megabytes": self.memory_megabytes,
+            "batches_by_nats": self.batches_by_nats, "batches_by_http": self.batches_by_http,
             "latencies": self.latencies,
             "backlog": self.backlog, "backlog_stored": self.drained,
             "backlog_to_pipeline": self.drained.per_second / pipeline,

@@ -147,6 +147,8 @@ impl World {
             self.server.url(),
             "--set",
             "dashboard.listen=127.0.0.1:0",
+            "--set",
+            "gateway.listen=127.0.0.1:0",
         ]);
         let mut process = Process::start(aiai, self.data.path(), &arguments)?;
         let started = Instant::now();
@@ -160,6 +162,22 @@ impl World {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(process)
+    }
+
+    /// Where a worker listens, by the log.
+    pub async fn address_of(&self, worker: &str) -> anyhow::Result<String> {
+        let started = Instant::now();
+        loop {
+            let log = self.log();
+            let line = log
+                .lines()
+                .find(|line| line.contains("listening") && line.contains(&format!("worker=\"{worker}\"")));
+            if let Some((_, rest)) = line.and_then(|line| line.split_once("http://")) {
+                return Ok(rest.split_whitespace().next().unwrap_or_default().to_owned());
+            }
+            ensure!(started.elapsed() < TIMEOUT, "{worker} does not listen: {log}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     fn log(&self) -> String {

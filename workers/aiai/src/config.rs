@@ -49,6 +49,8 @@ pub struct Config {
     pub dashboard_feed: dashboard_feed::Config,
     /// Worker dashboard.
     pub dashboard: dashboard::Config,
+    /// Worker gateway.
+    pub gateway: gateway::Config,
 }
 
 impl Config {
@@ -125,6 +127,7 @@ pub fn load(settings: &Settings) -> anyhow::Result<Loaded> {
         .try_deserialize()
         .map_err(|error| anyhow!("configuration: {}", one_line(&error.to_string())))?;
     config.dashboard.validate()?;
+    config.gateway.validate()?;
     Ok(Loaded { config, entries })
 }
 
@@ -204,6 +207,8 @@ fn shown(key: &str, value: &Value) -> String {
     match &value.kind {
         ValueKind::String(text) if key.ends_with("url") => format!("{:?}", bus::without_credentials(text)),
         ValueKind::String(text) => format!("{text:?}"),
+        // Secrets: how many, and no more.
+        ValueKind::Array(tokens) if key.ends_with("tokens") => format!("({} tokens)", tokens.len()),
         other => other.to_string(),
     }
 }
@@ -267,6 +272,7 @@ mod tests {
             "node": node::Config::default(),
             "dashboard_feed": dashboard_feed::Config::default(),
             "dashboard": dashboard::Config::default(),
+            "gateway": gateway::Config::default(),
         });
         assert_eq!(in_file, in_code);
         let keys = DEFAULTS

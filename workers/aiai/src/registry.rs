@@ -72,6 +72,11 @@ pub const WORKERS: &[Worker] = &[
         about: "serves the live pages",
         prepare: dashboard,
     },
+    Worker {
+        name: "gateway",
+        about: "takes in what agents publish by HTTP: to INGEST",
+        prepare: gateway,
+    },
 ];
 
 fn ready<F>(run: impl FnOnce(Context) -> F + Send + 'static) -> Ready
@@ -157,6 +162,18 @@ fn dashboard(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
         Ok(Ready {
             address: Some(address),
             ..ready(move |context| dashboard::run(settings, listener, context))
+        })
+    })
+}
+
+fn gateway(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let settings = config.gateway.clone();
+    Box::pin(async move {
+        let listener = gateway::bind(&settings).await?;
+        let address = listener.local_addr()?;
+        Ok(Ready {
+            address: Some(address),
+            ..ready(move |context| gateway::run(settings, listener, context))
         })
     })
 }
