@@ -49,6 +49,8 @@ pub struct Config {
     pub dashboard_feed: dashboard_feed::Config,
     /// Worker dashboard.
     pub dashboard: dashboard::Config,
+    /// Worker otlp.
+    pub otlp: otlp::Config,
 }
 
 impl Config {
@@ -125,6 +127,7 @@ pub fn load(settings: &Settings) -> anyhow::Result<Loaded> {
         .try_deserialize()
         .map_err(|error| anyhow!("configuration: {}", one_line(&error.to_string())))?;
     config.dashboard.validate()?;
+    config.otlp.validate()?;
     Ok(Loaded { config, entries })
 }
 
@@ -202,6 +205,9 @@ fn origin(value: &Value) -> String {
 
 fn shown(key: &str, value: &Value) -> String {
     match &value.kind {
+        ValueKind::Array(tokens) if key.ends_with("tokens") && !tokens.is_empty() => {
+            format!("[{} tokens, not shown]", tokens.len())
+        }
         ValueKind::String(text) if key.ends_with("url") => format!("{:?}", bus::without_credentials(text)),
         ValueKind::String(text) => format!("{text:?}"),
         other => other.to_string(),
@@ -267,6 +273,7 @@ mod tests {
             "node": node::Config::default(),
             "dashboard_feed": dashboard_feed::Config::default(),
             "dashboard": dashboard::Config::default(),
+            "otlp": otlp::Config::default(),
         });
         assert_eq!(in_file, in_code);
         let keys = DEFAULTS

@@ -72,6 +72,11 @@ pub const WORKERS: &[Worker] = &[
         about: "serves the live pages",
         prepare: dashboard,
     },
+    Worker {
+        name: "otlp",
+        about: "takes what OpenTelemetry sends: OTLP to INGEST",
+        prepare: otlp,
+    },
 ];
 
 fn ready<F>(run: impl FnOnce(Context) -> F + Send + 'static) -> Ready
@@ -157,6 +162,18 @@ fn dashboard(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
         Ok(Ready {
             address: Some(address),
             ..ready(move |context| dashboard::run(settings, listener, context))
+        })
+    })
+}
+
+fn otlp(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let settings = config.otlp.clone();
+    Box::pin(async move {
+        let listeners = otlp::bind(&settings).await?;
+        let address = listeners.http_address()?;
+        Ok(Ready {
+            address: Some(address),
+            ..ready(move |context| otlp::run(settings, listeners, context))
         })
     })
 }

@@ -187,6 +187,9 @@ impl World {
         };
         command.args(["--set", &format!("dashboard.listen={dashboard}")]);
         command.args(["--set", &format!("nats.listen={}", self.listen)]);
+        for key in ["otlp.listen_http", "otlp.listen_grpc"] {
+            command.args(["--set", &format!("{key}=127.0.0.1:0")]);
+        }
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
