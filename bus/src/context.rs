@@ -168,10 +168,16 @@ impl Context {
         };
     }
 
+    /// Whether it has a connection now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.inner.client.connection_state() == async_nats::connection::State::Connected
+    }
+
     /// What hinders the worker now.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        if self.inner.client.connection_state() != async_nats::connection::State::Connected {
+        if !self.is_connected() {
             return Some("no connection to NATS; reconnecting".into());
         }
         let troubles = self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner);

@@ -89,6 +89,14 @@ pub enum Error {
         /// Its value.
         address: std::net::SocketAddr,
     },
+    /// A value of the configuration that cannot work.
+    #[error("{section}.{problem}")]
+    Setting {
+        /// The section of the configuration.
+        section: &'static str,
+        /// The key in it, what is wrong with its value, and the fix.
+        problem: String,
+    },
     /// A stream or durable differs from the topology in a way that could lose data.
     #[error(
         "{object} on the server would lose data: {detail}; run `aiai topology plan` to see it and `aiai topology apply` to correct it"
@@ -122,6 +130,14 @@ pub enum Error {
         subject: String,
         /// Why.
         source: Source,
+    },
+    /// The server answered that it does not store a message: it is not stored.
+    #[error("nats-server does not store a message on {subject}: {reason}; `aiai status` says what is wrong")]
+    NotStored {
+        /// Where to.
+        subject: String,
+        /// The server's words.
+        reason: String,
     },
     /// Nobody serves the subject.
     #[error("nobody answers on {subject}; start the worker that does (`aiai run {worker}` or `aiai up`)")]

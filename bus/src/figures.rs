@@ -54,7 +54,11 @@ impl Context {
         Ok(all)
     }
 
-    async fn stream_figures(&self, name: &str) -> Result<StreamFigures> {
+    /// The figures of one stream.
+    ///
+    /// # Errors
+    /// When it does not exist or the server does not answer.
+    pub async fn stream_figures(&self, name: &str) -> Result<StreamFigures> {
         let what = || format!("reading the figures of stream {name}");
         let stream = self
             .jetstream()

@@ -12,11 +12,12 @@ use bytes::Bytes;
 use schemas::headers;
 use tokio::time::Instant;
 
-use crate::context::{ACK_TIMEOUT, CONNECTION_INTERVAL, Context};
+use crate::context::{ACK_TIMEOUT, Context};
 use crate::dead::Addressed;
 use crate::delivery::{AckHandle, Delivery};
 use crate::error::{Source, chain};
 use crate::outbox::{BATCH_BYTES_MAX, Batch, Notice, Single};
+use crate::publish::answer;
 use crate::retry::Policy;
 
 /// A flight of so many messages starts at once.
@@ -286,7 +287,7 @@ async fn attempt(
     let mut deadline = Instant::now() + ACK_TIMEOUT;
     for (at, future) in waiting {
         match answer(context, connects, &mut deadline, future).await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error) => {
                 open.push(at);
                 failed = Some(error);
@@ -294,27 +295,4 @@ async fn attempt(
         }
     }
     failed.map_or(Ok(()), Err)
-}
-
-/// The answer to a message, until the deadline; which has come when the connection is another one, because no answer
-/// comes on that to what was sent on this.
-async fn answer(
-    context: &Context,
-    connects: u64,
-    deadline: &mut Instant,
-    future: PublishAckFuture,
-) -> Result<(), PublishError> {
-    let mut future = std::pin::pin!(future.into_future());
-    loop {
-        let look = (Instant::now() + CONNECTION_INTERVAL).min(*deadline);
-        if let Ok(answer) = tokio::time::timeout_at(look, &mut future).await {
-            return answer.map(|_| ());
-        }
-        if Instant::now() >= *deadline {
-            return Err(PublishErrorKind::TimedOut.into());
-        }
-        if context.connections() != connects {
-            *deadline = Instant::now();
-        }
-    }
 }

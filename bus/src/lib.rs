@@ -7,6 +7,7 @@
 //! A worker sees [`Context`] (its connection and name), [`Delivery`] (a message), [`Stage`], [`Job`] or [`Writer`]
 //! (what it implements) and [`Outbox`] (what it publishes).
 
+mod access;
 mod advisory;
 mod apply;
 pub mod bucket;
@@ -25,6 +26,7 @@ mod flight;
 mod gauge;
 pub mod heartbeat;
 mod hole;
+pub mod http;
 pub mod job;
 mod journal;
 mod live;
@@ -50,6 +52,7 @@ pub mod writer;
 pub use bytes::Bytes;
 pub use tokio_util::sync::CancellationToken;
 
+pub use access::{Token, Tokens, is_tenant, subject};
 pub use advisory::Advisory;
 pub use apply::Scope;
 pub use bucket::{Bucket, Watched};

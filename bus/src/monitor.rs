@@ -1,6 +1,7 @@
 //! `/health` and Prometheus `/metrics` of the workers in this process.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -13,7 +14,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::http::{self, Limits};
 use crate::{gauge, heartbeat};
+
+/// Media type of the Prometheus text format.
+pub const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A few scrapers and health checks.
+const LIMITS: Limits = Limits {
+    connections_max: 64,
+    idle_timeout: Duration::from_secs(30),
+    write_timeout: Duration::from_secs(10),
+    grace: Duration::from_secs(1),
+};
 
 /// The `[monitor]` section.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -59,12 +72,7 @@ pub async fn serve(listener: TcpListener, workers: Vec<Context>, shutdown: Cance
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .with_state(workers);
-    let served = axum::serve(listener, app)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::warn!(%error, "the monitor stopped");
-    }
+    http::serve(listener, app, LIMITS, shutdown).await;
 }
 
 async fn health(State(workers): State<Vec<Context>>) -> impl IntoResponse {
@@ -85,6 +93,12 @@ async fn health(State(workers): State<Vec<Context>>) -> impl IntoResponse {
 }
 
 async fn metrics(State(workers): State<Vec<Context>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], metrics_text(&workers))
+}
+
+/// The figures of workers in the Prometheus text format, version 0.0.4.
+#[must_use]
+pub fn metrics_text(workers: &[Context]) -> String {
     let beats: Vec<_> = workers
         .iter()
         .map(|worker| heartbeat::current(worker, 0))
@@ -93,10 +107,7 @@ async fn metrics(State(workers): State<Vec<Context>>) -> impl IntoResponse {
     for gauge in workers.iter().flat_map(Context::gauges) {
         gauge::write(&mut text, &gauge);
     }
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        text,
-    )
+    text
 }
 
 /// The Prometheus text format, version 0.0.4.

@@ -1,12 +1,14 @@
 //! Publishing single messages: acknowledged, pipelined, or live.
 
 use async_nats::header::{HeaderName, HeaderValue};
-use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::publish::PublishAck;
 use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use crate::context::Context;
+use crate::context::{ACK_TIMEOUT, CONNECTION_INTERVAL, Context};
 use crate::error::{Error, Result};
 use crate::retry::Policy;
 
@@ -110,6 +112,44 @@ impl Context {
         }
     }
 
+    /// Publishes one message with headers into a stream, once, and waits for its acknowledgement: for who tells the
+    /// sender at once what became of it. `message_id` makes trying again safe.
+    ///
+    /// # Errors
+    /// [`Error::NotStored`]: the server says no. [`Error::NotAcknowledged`]: the message may or may not be stored.
+    pub async fn publish_message(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        payload: Bytes,
+        message_id: Option<&str>,
+    ) -> Result<Stored> {
+        let mut message = PublishMessage::build().payload(payload);
+        for (name, value) in headers {
+            let header = name.parse::<HeaderName>().ok().zip(value.parse::<HeaderValue>().ok());
+            let (name, value) = header.ok_or_else(|| Error::NotStored {
+                subject: subject.to_owned(),
+                reason: format!("its header {name} cannot be written"),
+            })?;
+            message = message.header(name, value);
+        }
+        if let Some(id) = message_id {
+            message = message.message_id(id);
+        }
+        let connects = self.connections();
+        let mut deadline = Instant::now() + ACK_TIMEOUT;
+        let sent = match self.jetstream().send_publish(subject.to_owned(), message).await {
+            Ok(future) => answer(self, connects, &mut deadline, future).await,
+            Err(error) => Err(error),
+        };
+        let ack = sent.map_err(|error| unsuccessful(subject, error))?;
+        Ok(Stored {
+            stream: ack.stream,
+            sequence: ack.sequence,
+            duplicate: ack.duplicate,
+        })
+    }
+
     /// Publishes one message into a stream, provided that `expected_sequence` is still the stream's newest on this
     /// subject (0: there is none). `None`: somebody else was faster. Of two who try, one wins: no lease is needed.
     ///
@@ -155,6 +195,24 @@ impl Context {
     }
 }
 
+/// Tells a refusal, after which the message is not stored, from silence.
+fn unsuccessful(subject: &str, error: PublishError) -> Error {
+    let subject = subject.to_owned();
+    let said = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<jetstream::Error>());
+    let reason = match (error.kind(), said) {
+        (_, Some(said)) => said.to_string(),
+        (PublishErrorKind::StreamNotFound, None) => "no stream takes it".to_owned(),
+        (PublishErrorKind::MaxPayloadExceeded, None) => "it is larger than the server's max_payload".to_owned(),
+        _ => {
+            return Error::NotAcknowledged {
+                subject,
+                source: error.into(),
+            };
+        }
+    };
+    Error::NotStored { subject, reason }
+}
+
 /// The headers as the client has them; or the name of one that cannot be sent.
 fn header_map(from: &[(String, String)]) -> std::result::Result<HeaderMap, &str> {
     let mut map = HeaderMap::new();
@@ -191,5 +249,28 @@ impl PendingAck {
             sequence: ack.sequence,
             duplicate: ack.duplicate,
         })
+    }
+}
+
+/// The answer to a message, until the deadline; which has come when the connection is another one, because no answer
+/// comes on that to what was sent on this.
+pub(crate) async fn answer(
+    context: &Context,
+    connects: u64,
+    deadline: &mut Instant,
+    future: PublishAckFuture,
+) -> std::result::Result<PublishAck, PublishError> {
+    let mut future = std::pin::pin!(future.into_future());
+    loop {
+        let look = (Instant::now() + CONNECTION_INTERVAL).min(*deadline);
+        if let Ok(answer) = tokio::time::timeout_at(look, &mut future).await {
+            return answer;
+        }
+        if Instant::now() >= *deadline {
+            return Err(PublishErrorKind::TimedOut.into());
+        }
+        if context.connections() != connects {
+            *deadline = Instant::now();
+        }
     }
 }

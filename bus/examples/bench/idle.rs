@@ -17,6 +17,8 @@ pub async fn measure(programs: &Programs) -> anyhow::Result<Idle> {
         "--set",
         "dashboard.listen=127.0.0.1:0",
         "--set",
+        "gateway.listen=127.0.0.1:0",
+        "--set",
         "monitor.listen=127.0.0.1:0",
     ];
     let process = Process::start(&programs.aiai, data.path(), &listen)?;

@@ -147,6 +147,8 @@ impl World {
             self.server.url(),
             "--set",
             "dashboard.listen=127.0.0.1:0",
+            "--set",
+            "gateway.listen=127.0.0.1:0",
         ]);
         let mut process = Process::start(aiai, self.data.path(), &arguments)?;
         let started = Instant::now();

@@ -49,6 +49,8 @@ pub struct Config {
     pub dashboard_feed: dashboard_feed::Config,
     /// Worker dashboard.
     pub dashboard: dashboard::Config,
+    /// Worker gateway.
+    pub gateway: gateway::Config,
     /// Worker otlp.
     pub otlp: otlp::Config,
 }
@@ -127,6 +129,7 @@ pub fn load(settings: &Settings) -> anyhow::Result<Loaded> {
         .try_deserialize()
         .map_err(|error| anyhow!("configuration: {}", one_line(&error.to_string())))?;
     config.dashboard.validate()?;
+    config.gateway.validate()?;
     config.otlp.validate()?;
     Ok(Loaded { config, entries })
 }
@@ -205,11 +208,10 @@ fn origin(value: &Value) -> String {
 
 fn shown(key: &str, value: &Value) -> String {
     match &value.kind {
-        ValueKind::Array(tokens) if key.ends_with("tokens") && !tokens.is_empty() => {
-            format!("[{} tokens, not shown]", tokens.len())
-        }
         ValueKind::String(text) if key.ends_with("url") => format!("{:?}", bus::without_credentials(text)),
         ValueKind::String(text) => format!("{text:?}"),
+        // Secrets: how many, and no more.
+        ValueKind::Array(tokens) if key.ends_with("tokens") => format!("({} tokens)", tokens.len()),
         other => other.to_string(),
     }
 }
@@ -273,6 +275,7 @@ mod tests {
             "node": node::Config::default(),
             "dashboard_feed": dashboard_feed::Config::default(),
             "dashboard": dashboard::Config::default(),
+            "gateway": gateway::Config::default(),
             "otlp": otlp::Config::default(),
         });
         assert_eq!(in_file, in_code);

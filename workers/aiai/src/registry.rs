@@ -73,8 +73,13 @@ pub const WORKERS: &[Worker] = &[
         prepare: dashboard,
     },
     Worker {
+        name: "gateway",
+        about: "takes in what agents publish by HTTP: to INGEST",
+        prepare: gateway,
+    },
+    Worker {
         name: "otlp",
-        about: "takes what OpenTelemetry sends: OTLP to INGEST",
+        about: "takes in what OpenTelemetry SDKs send: to INGEST",
         prepare: otlp,
     },
 ];
@@ -162,6 +167,18 @@ fn dashboard(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
         Ok(Ready {
             address: Some(address),
             ..ready(move |context| dashboard::run(settings, listener, context))
+        })
+    })
+}
+
+fn gateway(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let settings = config.gateway.clone();
+    Box::pin(async move {
+        let listener = gateway::bind(&settings).await?;
+        let address = listener.local_addr()?;
+        Ok(Ready {
+            address: Some(address),
+            ..ready(move |context| gateway::run(settings, listener, context))
         })
     })
 }

@@ -330,7 +330,19 @@ fn nobody_answers() {
     let url = format!("nats://user:secret@{free}");
     let shown = format!("nats://{free}");
     for arguments in [
-        &["up", "--data", "data", "--set", "dashboard.listen=127.0.0.1:0"][..],
+        &[
+            "up",
+            "--data",
+            "data",
+            "--set",
+            "dashboard.listen=127.0.0.1:0",
+            "--set",
+            "gateway.listen=127.0.0.1:0",
+            "--set",
+            "otlp.listen_http=127.0.0.1:0",
+            "--set",
+            "otlp.listen_grpc=127.0.0.1:0",
+        ][..],
         &["run", "ingest"],
         &["query", "SELECT 1"],
         &["pub", "metric", r#"{"name":"x","value":1}"#],
@@ -396,7 +408,7 @@ fn wrong_use_is_told() {
 
 #[test]
 fn nothing_listens_where_others_can_reach_it() {
-    for key in ["nats.listen", "monitor.listen", "dashboard.listen"] {
+    for key in ["nats.listen", "monitor.listen", "dashboard.listen", "gateway.listen"] {
         let world = World::empty();
         let setting = format!("{key}=0.0.0.0:0");
         refused(

@@ -10,15 +10,21 @@ use axum::{
     response::IntoResponse,
     routing::{get, post},
 };
-use tokio::{net::TcpListener, select, sync::Semaphore, time::sleep};
+use bus::http::Limits;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower_http::compression::CompressionLayer;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{Config, Queries, assets, follow::Follower, live, models, page, route, security};
 
-/// Open requests get this long to end after a shutdown began.
-const GRACE: Duration = Duration::from_secs(3);
+/// A browser has six connections, and a live stream keeps one; what it does not take of its answers it asks for again.
+const LIMITS: Limits = Limits {
+    connections_max: 1024 + 256,
+    idle_timeout: Duration::from_secs(30),
+    write_timeout: Duration::from_secs(30),
+    grace: Duration::from_secs(3),
+};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -81,18 +87,8 @@ pub async fn serve(
     };
     info!(url = format!("http://{listen}/"), "the dashboard is up");
 
-    let stop = shutdown.clone().cancelled_owned();
-    let server = axum::serve(listener, router(app, listen)).with_graceful_shutdown(stop);
-    select! {
-        result = server => result.context("the dashboard's server stopped")?,
-        () = overdue(&shutdown) => warn!("requests were still open {} s after the stop, they are cut off", GRACE.as_secs()),
-    }
+    bus::http::serve(listener, router(app, listen), LIMITS, shutdown).await;
     following.await.context("the dashboard's follower stopped")
-}
-
-async fn overdue(shutdown: &CancellationToken) {
-    shutdown.cancelled().await;
-    sleep(GRACE).await;
 }
 
 fn router(app: App, listen: std::net::SocketAddr) -> Router {

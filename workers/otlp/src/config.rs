@@ -1,41 +1,29 @@
 //! The configuration section `otlp`.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::ensure;
+use bus::Tokens;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the worker. Unknown keys are rejected; absent ones take the default.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address of OTLP/HTTP. Loopback only, unless there are tokens.
+    /// Address of OTLP/HTTP; port 0 takes a free one, which the log names.
     pub listen_http: SocketAddr,
     /// Address of OTLP/gRPC, likewise.
     pub listen_grpc: SocketAddr,
-    /// Who may send, and as which tenant. None: whoever reaches the ports.
-    pub tokens: Vec<Token>,
-    /// Megabytes of one request once it is decompressed, 1 to 64.
+    /// Lets both be addresses that other machines reach, without tokens.
+    pub allow_non_loopback: bool,
+    /// Who may send, and as which tenant. Empty: everybody who reaches the ports.
+    pub tokens: Tokens,
+    /// Connections at the same time, of each protocol; further ones wait.
+    pub connections_max: usize,
+    /// Megabytes of one request once it is decompressed.
     pub body_megabytes_max: usize,
-    /// Megabytes of all requests at the same time, decoded ones included: at least four times `body_megabytes_max`.
+    /// Megabytes of all requests at the same time, with what they are decoded to; beyond this requests get 429.
     pub memory_megabytes: usize,
-}
-
-/// What a sender shows as `Authorization: Bearer <token>`.
-#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Token {
-    /// The secret.
-    pub token: String,
-    /// Whose it is.
-    pub tenant: String,
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a token of {}", self.tenant)
-    }
 }
 
 impl Default for Config {
@@ -43,7 +31,9 @@ impl Default for Config {
         Self {
             listen_http: SocketAddr::from((Ipv4Addr::LOCALHOST, 4318)),
             listen_grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 4317)),
-            tokens: Vec::new(),
+            allow_non_loopback: false,
+            tokens: Tokens::default(),
+            connections_max: 512,
             body_megabytes_max: 16,
             memory_megabytes: 256,
         }
@@ -56,73 +46,39 @@ impl Config {
     /// # Errors
     /// Names the key, its value and what is allowed.
     pub fn validate(&self) -> anyhow::Result<()> {
-        for (key, listen) in [
-            ("otlp.listen_http", self.listen_http),
-            ("otlp.listen_grpc", self.listen_grpc),
+        for listen in [self.listen_http, self.listen_grpc] {
+            self.tokens.validate("otlp", listen, self.allow_non_loopback)?;
+        }
+        let body = self.body_megabytes_max;
+        for (key, value, allowed) in [
+            ("connections_max", self.connections_max, 1..=65_536),
+            ("body_megabytes_max", body, 1..=64),
+            // Room for the largest body, packed and unpacked, and what it is decoded to.
+            ("memory_megabytes", self.memory_megabytes, body.saturating_mul(4)..=65_536),
         ] {
-            ensure!(
-                listen.ip().is_loopback() || !self.tokens.is_empty(),
-                "{key} is {listen}, which other machines can reach, and otlp.tokens is empty: use 127.0.0.1:{}, or \
-                 give each sender a token",
-                listen.port(),
-            );
+            let (from, to) = (allowed.start(), allowed.end());
+            ensure!(allowed.contains(&value), "otlp.{key} is {value}: use {from} to {to}");
         }
-        for token in &self.tokens {
-            ensure!(
-                token.token.len() >= 16 && token.token.bytes().all(|byte| byte.is_ascii_graphic()),
-                "otlp.tokens has a token of tenant {} that is shorter than 16 printable characters: use a longer one",
-                token.tenant
-            );
-            ensure!(
-                is_tenant(&token.tenant),
-                "otlp.tokens names the tenant {:?}: use letters, digits, - and _, at most 64",
-                token.tenant
-            );
-        }
-        let (body, memory) = (self.body_megabytes_max, self.memory_megabytes);
-        ensure!((1..=64).contains(&body), "otlp.body_megabytes_max is {body}: use 1 to 64");
-        ensure!(
-            (body * 4..=64 * 1024).contains(&memory),
-            "otlp.memory_megabytes is {memory}: use {} (four times body_megabytes_max) to 65536",
-            body * 4
-        );
         Ok(())
     }
-}
-
-/// Whether it can be a token of a subject.
-pub(crate) fn is_tenant(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn config(json: &str) -> Config {
-        serde_json::from_str(json).unwrap()
-    }
-
-    #[test]
-    fn others_are_let_in_only_with_tokens() {
-        Config::default().validate().unwrap();
-        let error = config(r#"{"listen_grpc":"0.0.0.0:4317"}"#).validate().unwrap_err().to_string();
-        assert!(error.contains("otlp.listen_grpc") && error.contains("otlp.tokens"), "{error}");
-        let open = r#"{"listen_http":"0.0.0.0:4318","tokens":[{"token":"0123456789abcdef","tenant":"acme"}]}"#;
-        config(open).validate().unwrap();
-        assert!(!format!("{:?}", config(open)).contains("0123456789abcdef"));
-    }
-
     #[test]
     fn values_out_of_bounds_are_refused() {
+        Config::default().validate().unwrap();
         for (json, key) in [
-            (r#"{"body_megabytes_max":0}"#, "body_megabytes_max"),
-            (r#"{"memory_megabytes":63}"#, "memory_megabytes"),
-            (r#"{"tokens":[{"token":"short","tenant":"a"}]}"#, "tokens"),
-            (r#"{"tokens":[{"token":"0123456789abcdef","tenant":"a.b"}]}"#, "tenant"),
+            (r#"{"listen_grpc":"0.0.0.0:4317"}"#, "otlp.tokens"),
+            (r#"{"listen_http":"0.0.0.0:4318"}"#, "otlp.tokens"),
+            (r#"{"body_megabytes_max":0}"#, "otlp.body_megabytes_max"),
+            (r#"{"memory_megabytes":63}"#, "otlp.memory_megabytes"),
+            (r#"{"connections_max":0}"#, "otlp.connections_max"),
         ] {
-            let error = config(json).validate().unwrap_err().to_string();
+            let config: Config = serde_json::from_str(json).unwrap();
+            let error = config.validate().unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
         }
     }

@@ -13,6 +13,7 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::Grpc;
 
+use crate::auth;
 use crate::body::{self, Share};
 use crate::http::App;
 use crate::receive::{Encoding, Signal, answer};
@@ -39,7 +40,7 @@ async fn export(signal: Signal, app: App, request: Request) -> Response {
     app.receiver.figures.requests.fetch_add(1, Relaxed);
     let (head, body) = request.into_parts();
     let mut share = app.receiver.memory.share();
-    let read = match app.guard.tenant(&head.headers) {
+    let read = match auth::tenant(&app.tokens, &head.headers) {
         Ok(tenant) => {
             let bytes = body::read(body, app.body_bytes_max + FRAME_BYTES, &mut share).await;
             bytes.map(|bytes| (tenant, bytes))

@@ -11,8 +11,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
-use crate::auth::Guard;
-use crate::body;
+use bus::Tokens;
+
+use crate::{auth, body};
 use crate::receive::{Encoding, Receiver, Signal, answer};
 use crate::refusal::{RETRY_SECONDS, Refusal};
 use crate::status;
@@ -21,7 +22,7 @@ use crate::status;
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) receiver: Receiver,
-    pub(crate) guard: Arc<Guard>,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) body_bytes_max: usize,
 }
 
@@ -63,7 +64,7 @@ async fn take(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Vec<u8>, Refusal> {
-    let tenant = app.guard.tenant(headers)?;
+    let tenant = auth::tenant(&app.tokens, headers)?;
     let compressed = is_gzip(headers)?;
     let length = headers.get(axum::http::header::CONTENT_LENGTH);
     let length: Option<usize> = length.and_then(|length| length.to_str().ok()?.parse().ok());

@@ -26,18 +26,23 @@ mod weigh;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bus::Context;
 use schemas::Time;
 use tokio::net::TcpListener;
 
-pub use config::{Config, Token};
+pub use config::Config;
 pub use receive::{Encoding, Signal};
 
-use crate::auth::Guard;
 use crate::http::App;
 use crate::receive::Receiver;
+
+/// A connection may wait so long for the end of a request's headers, and for another request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is under way at the order to stop may take so long to end.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The ports.
 #[derive(Debug)]
@@ -83,13 +88,19 @@ pub async fn run(config: Config, listeners: Listeners, context: Context) -> anyh
     let receiver = Receiver::new(context.clone(), config.memory_megabytes << 20);
     let app = App {
         receiver: receiver.clone(),
-        guard: Arc::new(Guard::new(&config.tokens)),
+        tokens: Arc::new(config.tokens),
         body_bytes_max: config.body_megabytes_max << 20,
     };
     let address = listeners.grpc.local_addr().context("the gRPC listener has no address")?;
     tracing::info!(worker = "otlp", address = %format_args!("http://{address}"), "listening for OTLP/gRPC");
-    let http = serve::serve(listeners.http, http::routes(app.clone()), false, shutdown.clone());
-    let grpc = serve::serve(listeners.grpc, grpc::routes(app), true, shutdown.clone());
+    let limits = bus::http::Limits {
+        connections_max: config.connections_max,
+        idle_timeout: IDLE_TIMEOUT,
+        write_timeout: IDLE_TIMEOUT,
+        grace: GRACE,
+    };
+    let http = bus::http::serve(listeners.http, http::routes(app.clone()), limits, shutdown.clone());
+    let grpc = serve::serve(listeners.grpc, grpc::routes(app), config.connections_max, GRACE, shutdown.clone());
     tokio::join!(http, grpc, figures::publish(&receiver.figures, &context));
     Ok(())
 }

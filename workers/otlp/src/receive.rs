@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::{Bytes, Context};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
-use schemas::subjects::{DEFAULT_TENANT, INGEST};
+use schemas::headers::{CONTENT_TYPE, NDJSON};
 
-use schemas::{Kind, Time};
+use schemas::Time;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -23,6 +24,9 @@ use crate::weigh;
 
 /// All messages of a request are acknowledged within this time.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Messages of one request on their way at the same time.
+const IN_FLIGHT: usize = 16;
 
 /// What a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,38 +132,25 @@ impl Receiver {
     }
 
     async fn publish_all(&self, batch: map::Batch, digest: &str, tenant: &str) -> Result<(), Refusal> {
-        let mut waiting = Vec::new();
-        for (kind, number, message) in batch.into_messages() {
+        let sending = batch.into_messages().map(|(kind, number, message)| async move {
             let id = format!("otlp:{digest}:{kind}:{number}");
-            let subject = subject(tenant, kind);
+            let headers = [(CONTENT_TYPE, NDJSON)];
             let lines = Bytes::from(message.lines);
-            let sent = self.context.publish_pipelined(&subject, lines, Some(&id)).await;
-            waiting.push(sent.map_err(|error| refusal(&error))?);
-            self.context.counters().events.fetch_add(message.items as u64, Relaxed);
-        }
-        for ack in waiting {
-            ack.wait().await.map_err(|error| refusal(&error))?;
+            let sent = self.context.publish_message(&bus::subject(tenant, kind), &headers, lines, Some(&id));
+            sent.await.map_err(|error| refusal(&error))?;
             self.context.counters().published.fetch_add(1, Relaxed);
-        }
-        Ok(())
+            self.context.counters().events.fetch_add(message.items as u64, Relaxed);
+            Ok(())
+        });
+        stream::iter(sending).buffered(IN_FLIGHT).try_collect().await
     }
 }
 
 /// Whether the server refused a message or did not answer.
 fn refusal(error: &bus::Error) -> Refusal {
-    let text = bus::chain(error);
-    if text.contains("maximum bytes exceeded") || text.contains("maximum messages exceeded") {
-        Refusal::Full(text)
-    } else {
-        Refusal::Unavailable(text)
-    }
-}
-
-fn subject(tenant: &str, kind: Kind) -> String {
-    if tenant == DEFAULT_TENANT {
-        schemas::subjects::ingest(kind)
-    } else {
-        format!("{INGEST}.{tenant}.{kind}")
+    match error {
+        bus::Error::NotStored { .. } => Refusal::Full(error.to_string()),
+        _ => Refusal::Unavailable(bus::chain(error)),
     }
 }
 

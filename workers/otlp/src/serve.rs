@@ -1,87 +1,65 @@
-//! Connections: so many at most, none that stalls, and an end that does not wait for ever.
+//! Serving HTTP/2 for gRPC: so many connections at most, none that stalls, and an end that does not wait for ever.
 
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
 use bus::CancellationToken;
+use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::idle::Idle;
 
-/// Connections at the same time, of each protocol.
-const CONNECTIONS: usize = 1024;
-/// A request's head comes within this time; between two requests it is as long.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection on which nothing moves is closed. gRPC's are asked whether they live.
+/// A connection on which nothing moves is closed; a client is asked whether it lives more often than that.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
-/// Calls at the same time on one gRPC connection.
+/// Calls at the same time on one connection.
 const STREAMS: u32 = 64;
-/// Open requests get this long to end after a shutdown began.
-const GRACE: Duration = Duration::from_secs(3);
+/// No more connections can be had (too many open files, for example): before it is tried again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves HTTP/1.1, or HTTP/2 for gRPC, until `shutdown` is cancelled, then for at most 3 s more.
-pub(crate) async fn serve(listener: TcpListener, router: Router, grpc: bool, shutdown: CancellationToken) {
-    let builder = Arc::new(if grpc { http2() } else { http1() });
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let graceful = GracefulShutdown::new();
+/// Serves until `shutdown` is cancelled, then for the grace period at most.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections_max: usize,
+    grace: Duration,
+    shutdown: CancellationToken,
+) {
+    let mut connections = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+        let room = connections.len() < connections_max;
+        tokio::select! {
             () = shutdown.cancelled() => break,
-        };
-        let (stream, place) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Too many open files: the next one may be closed already.
-                tracing::warn!(error = error.to_string(), "a connection was not accepted");
-                sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let io = TokioIo::new(Idle::new(stream, IDLE_TIMEOUT));
-        let service = TowerToHyperService::new(router.clone());
-        let (builder, watcher) = (builder.clone(), graceful.watcher());
-        tokio::spawn(async move {
-            let connection = watcher.watch(builder.serve_connection(io, service).into_owned());
-            if let Err(error) = connection.await {
-                tracing::debug!(error = error.to_string(), "a connection ended early");
-            }
-            drop(place);
-        });
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if room => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, router.clone(), shutdown.clone()));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a connection was not taken");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
     }
-    if timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still open {} s after the stop, they are cut off", GRACE.as_secs());
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(grace, ended).await.is_err() {
+        tracing::warn!("gRPC calls were still open {} s after the stop, they are cut off", grace.as_secs());
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> std::io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, place))
-}
-
-fn http1() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(64 * 1024);
+async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection keeps its delay");
+    }
+    let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
-}
-
-fn http2() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new()).http2_only();
-    builder
-        .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL)
@@ -89,5 +67,16 @@ fn http2() -> Builder<TokioExecutor> {
         .max_header_list_size(32 * 1024)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20);
-    builder
+    let io = TokioIo::new(Idle::new(stream, IDLE_TIMEOUT));
+    let mut served = pin!(builder.serve_connection(io, TowerToHyperService::new(router)));
+    let result = tokio::select! {
+        result = served.as_mut() => result,
+        () = shutdown.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
 }

@@ -20,9 +20,12 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const MOMENT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Small limits, so that much happens in a short time.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 13] = [
     "archive.job_messages_max=500",
     "dashboard.listen=127.0.0.1:0",
+    "gateway.listen=127.0.0.1:0",
+    "otlp.listen_http=127.0.0.1:0",
+    "otlp.listen_grpc=127.0.0.1:0",
     "node.interval_seconds=2",
     "sink.commit.flush_milliseconds=50",
     "sink.commit.rows_max=5000",

@@ -116,6 +116,8 @@ pub struct World {
     listen: String,
     /// `host:port`; kept over restarts, as what is open in a browser expects.
     pub dashboard: String,
+    /// `host:port`, another one after each start.
+    pub gateway: String,
     nats_pid: u32,
 }
 
@@ -128,6 +130,7 @@ impl World {
             settings: Vec::new(),
             listen: "127.0.0.1:0".into(),
             dashboard: String::new(),
+            gateway: String::new(),
             nats_pid: 0,
         }
     }
@@ -186,6 +189,7 @@ impl World {
             &self.dashboard
         };
         command.args(["--set", &format!("dashboard.listen={dashboard}")]);
+        command.args(["--set", "gateway.listen=127.0.0.1:0"]);
         command.args(["--set", &format!("nats.listen={}", self.listen)]);
         for key in ["otlp.listen_http", "otlp.listen_grpc"] {
             command.args(["--set", &format!("{key}=127.0.0.1:0")]);
@@ -248,6 +252,7 @@ impl World {
             line.split_whitespace().nth(at).expect("a word").to_owned()
         };
         self.dashboard = word("dashboard", 1).trim_start_matches("http://").to_owned();
+        self.gateway = word("gateway", 1).trim_start_matches("http://").to_owned();
         self.listen = word("nats ", 1).trim_start_matches("nats://").to_owned();
         let pid: String = word("nats ", 4).chars().filter(char::is_ascii_digit).collect();
         self.nats_pid = pid.parse().expect("the pid of nats-server");
