@@ -1,5 +1,5 @@
 //! How fast one core is from the bytes of a request to canonical events: decode, map, write; then what worker ingest
-//! does with the messages. Run with `cargo run --release --workspace --example speed` (not built with the tests).
+//! does with the messages. Run with `cargo run --release --workspace --example speed`.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
