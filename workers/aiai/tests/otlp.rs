@@ -16,7 +16,9 @@ fn send(world: &World, path: &str, recorded: &str) -> u16 {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../otlp/tests/fixtures");
     let body = std::fs::read(folder.join(recorded)).expect("a fixture");
     let mut stream = TcpStream::connect(&world.otlp).expect("connects");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a timeout");
     write!(
         stream,
         "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/x-protobuf\r\n\
@@ -29,7 +31,10 @@ fn send(world: &World, path: &str, recorded: &str) -> u16 {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("an answer");
     let head = String::from_utf8_lossy(&answer);
-    head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+    head.split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .expect("a status")
 }
 
 #[test]
@@ -60,7 +65,9 @@ fn what_sdks_send_is_in_the_database_once() {
                   WHERE child.name = 'execute_tool search'";
     assert_eq!(world.query(joined), [json!({"name": "work"})]);
     assert_eq!(
-        world.query("SELECT model, tokens_in, tokens_out, tokens_cache_read, status FROM usage ORDER BY model"),
+        world.query(
+            "SELECT model, tokens_in, tokens_out, tokens_cache_read, status FROM usage ORDER BY model"
+        ),
         [
             json!({"model": "gpt-4o-mini-2024-07-18", "tokens_in": 1200, "tokens_out": 300, "tokens_cache_read": 1024,
                 "status": "ok"}),

@@ -18,13 +18,17 @@ const RUN: Duration = Duration::from_secs(3);
 
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout();
-    for (what, share) in [("one span in ten a model call", 10), ("every span a model call", 1)] {
+    for (what, share) in [
+        ("one span in ten a model call", 10),
+        ("every span a model call", 1),
+    ] {
         let body = request(share);
         let (mut map, mut ingest, mut requests) = (Duration::ZERO, Duration::ZERO, 0_u32);
         let mut events = Vec::new();
         while map + ingest < RUN {
             let started = Instant::now();
-            let mapped = map_bytes(Signal::Traces, Encoding::Protobuf, &body, NOW).map_err(std::io::Error::other)?;
+            let mapped =
+                map_bytes(Signal::Traces, Encoding::Protobuf, &body, NOW).map_err(std::io::Error::other)?;
             let between = Instant::now();
             events.clear();
             for (kind, _, message) in mapped.batch.into_messages() {
@@ -70,7 +74,10 @@ fn request(share: usize) -> Vec<u8> {
     let span = |number: usize| {
         let is_call = number.is_multiple_of(share);
         let mut attributes = vec![
-            text("gen_ai.operation.name", if is_call { "chat" } else { "execute_tool" }),
+            text(
+                "gen_ai.operation.name",
+                if is_call { "chat" } else { "execute_tool" },
+            ),
             text("gen_ai.agent.name", "researcher"),
             text("gen_ai.conversation.id", "conv-0123456789"),
             text("server.address", "api.openai.com"),
@@ -87,7 +94,8 @@ fn request(share: usize) -> Vec<u8> {
                 integer("gen_ai.usage.cache_read.input_tokens", 1024),
             ]);
         } else {
-            attributes.extend((0..6).map(|at| text(&format!("app.attribute.{at}"), "a value of some length")));
+            attributes
+                .extend((0..6).map(|at| text(&format!("app.attribute.{at}"), "a value of some length")));
         }
         let start = 1_763_600_000_000_000_000 + number as u64 * 1_000_000;
         Span {
@@ -102,14 +110,29 @@ fn request(share: usize) -> Vec<u8> {
             ..Span::default()
         }
     };
-    let scope = InstrumentationScope { name: "app".into(), version: "1.0".into(), ..Default::default() };
+    let scope = InstrumentationScope {
+        name: "app".into(),
+        version: "1.0".into(),
+        ..Default::default()
+    };
     let resource = Resource {
-        attributes: vec![text("service.name", "agent"), text("telemetry.sdk.language", "python")],
+        attributes: vec![
+            text("service.name", "agent"),
+            text("telemetry.sdk.language", "python"),
+        ],
         ..Default::default()
     };
     let spans = (0..SPANS).map(span).collect();
-    let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..Default::default() }];
-    let resource_spans = vec![ResourceSpans { resource: Some(resource), scope_spans, ..Default::default() }];
+    let scope_spans = vec![ScopeSpans {
+        scope: Some(scope),
+        spans,
+        ..Default::default()
+    }];
+    let resource_spans = vec![ResourceSpans {
+        resource: Some(resource),
+        scope_spans,
+        ..Default::default()
+    }];
     ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 
@@ -122,5 +145,9 @@ fn integer(key: &str, value: i64) -> KeyValue {
 }
 
 fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
+    KeyValue {
+        key: key.into(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..Default::default()
+    }
 }

@@ -17,7 +17,10 @@ const TENANT: &str = "aiai-tenant";
 pub(crate) fn tenant(tokens: &Tokens, headers: &HeaderMap) -> Result<String, Refusal> {
     if !tokens.is_empty() {
         let given = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-        return tokens.tenant(given).map(str::to_owned).ok_or(Refusal::Unauthorized);
+        return tokens
+            .tenant(given)
+            .map(str::to_owned)
+            .ok_or(Refusal::Unauthorized);
     }
     if headers.contains_key(ORIGIN) {
         return Err(Refusal::Browser);
@@ -36,17 +39,25 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pairs = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         pairs.collect()
     }
 
     #[test]
     fn a_token_names_the_tenant_and_nothing_else_does() {
-        let token = |token: &str, tenant: &str| Token { token: token.into(), tenant: tenant.into() };
+        let token = |token: &str, tenant: &str| Token {
+            token: token.into(),
+            tenant: tenant.into(),
+        };
         let tokens = Tokens(vec![token("one", "a"), token("two", "b")]);
         let tenant = |pairs: &[_]| tenant(&tokens, &headers(pairs)).ok();
         assert_eq!(tenant(&[("authorization", "Bearer two")]).as_deref(), Some("b"));
-        assert_eq!(tenant(&[("authorization", "bearer one"), ("aiai-tenant", "b")]).as_deref(), Some("a"));
+        assert_eq!(
+            tenant(&[("authorization", "bearer one"), ("aiai-tenant", "b")]).as_deref(),
+            Some("a")
+        );
         assert_eq!(tenant(&[("authorization", "Bearer three")]), None);
         assert_eq!(tenant(&[]), None);
     }

@@ -36,11 +36,18 @@ pub(crate) struct Share {
 impl Memory {
     pub(crate) fn new(bytes: usize) -> Self {
         let all = bytes / UNIT;
-        Self { free: Arc::new(Semaphore::new(all)), all }
+        Self {
+            free: Arc::new(Semaphore::new(all)),
+            all,
+        }
     }
 
     pub(crate) fn share(&self) -> Share {
-        Share { memory: self.clone(), permit: None, held: 0 }
+        Share {
+            memory: self.clone(),
+            permit: None,
+            held: 0,
+        }
     }
 }
 
@@ -70,7 +77,9 @@ impl Share {
 /// Reads a body of at most `bytes_max`.
 pub(crate) async fn read(body: Body, bytes_max: usize, share: &mut Share) -> Result<Bytes, Refusal> {
     let reading = timeout(BODY_TIMEOUT, collect(body, bytes_max, share));
-    reading.await.unwrap_or(Err(Refusal::Slow(BODY_TIMEOUT.as_secs())))
+    reading
+        .await
+        .unwrap_or(Err(Refusal::Slow(BODY_TIMEOUT.as_secs())))
 }
 
 async fn collect(mut body: Body, bytes_max: usize, share: &mut Share) -> Result<Bytes, Refusal> {
@@ -138,7 +147,10 @@ mod tests {
         assert!(matches!(refused, Refusal::TooLarge(_)), "{refused}");
         let plain = gunzip(&gzip(b"abc"), 3, &mut memory.share()).unwrap();
         assert_eq!(plain, "abc");
-        assert!(matches!(gunzip(b"abc", 3, &mut memory.share()), Err(Refusal::Undecodable(_))));
+        assert!(matches!(
+            gunzip(b"abc", 3, &mut memory.share()),
+            Err(Refusal::Undecodable(_))
+        ));
     }
 
     #[test]

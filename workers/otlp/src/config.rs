@@ -54,10 +54,17 @@ impl Config {
             ("connections_max", self.connections_max, 1..=65_536),
             ("body_megabytes_max", body, 1..=64),
             // Room for the largest body, packed and unpacked, and what it is decoded to.
-            ("memory_megabytes", self.memory_megabytes, body.saturating_mul(4)..=65_536),
+            (
+                "memory_megabytes",
+                self.memory_megabytes,
+                body.saturating_mul(4)..=65_536,
+            ),
         ] {
             let (from, to) = (allowed.start(), allowed.end());
-            ensure!(allowed.contains(&value), "otlp.{key} is {value}: use {from} to {to}");
+            ensure!(
+                allowed.contains(&value),
+                "otlp.{key} is {value}: use {from} to {to}"
+            );
         }
         Ok(())
     }

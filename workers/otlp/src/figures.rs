@@ -21,16 +21,32 @@ pub(crate) async fn publish(figures: &Figures, context: &Context) {
 }
 
 fn gauges(figures: &Figures) -> Vec<Gauge> {
-    let gauge = |name, help, figure: &AtomicU64| Gauge { name, help, series: vec![(vec![], figure.load(Relaxed))] };
+    let gauge = |name, help, figure: &AtomicU64| Gauge {
+        name,
+        help,
+        series: vec![(vec![], figure.load(Relaxed))],
+    };
     vec![
-        gauge("aiai_otlp_requests", "Requests since the start.", &figures.requests),
-        gauge("aiai_otlp_requests_refused", "Requests of which nothing was stored.", &figures.refused),
+        gauge(
+            "aiai_otlp_requests",
+            "Requests since the start.",
+            &figures.requests,
+        ),
+        gauge(
+            "aiai_otlp_requests_refused",
+            "Requests of which nothing was stored.",
+            &figures.refused,
+        ),
         gauge(
             "aiai_otlp_items_rejected",
             "Spans, log records and data points that could not be stored.",
             &figures.rejected,
         ),
-        gauge("aiai_otlp_cuts", "Texts and attributes cut or left out because they were too large.", &figures.cuts),
+        gauge(
+            "aiai_otlp_cuts",
+            "Texts and attributes cut or left out because they were too large.",
+            &figures.cuts,
+        ),
         gauge(
             "aiai_otlp_points_without_value",
             "Data points that say themselves that they have no value.",

@@ -26,13 +26,26 @@ const FRAME_BYTES: usize = 5;
 /// The routes.
 pub(crate) fn routes(app: App) -> Router {
     let export = |signal| {
-        post(move |State(app): State<App>, request: Request| async move { export(signal, app, request).await })
+        post(
+            move |State(app): State<App>, request: Request| async move { export(signal, app, request).await },
+        )
     };
     Router::new()
-        .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", export(Signal::Traces))
-        .route("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", export(Signal::Metrics))
-        .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", export(Signal::Logs))
-        .fallback(|| async { tonic::Status::unimplemented("only OTLP's services are here").into_http::<Body>() })
+        .route(
+            "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            export(Signal::Traces),
+        )
+        .route(
+            "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+            export(Signal::Metrics),
+        )
+        .route(
+            "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            export(Signal::Logs),
+        )
+        .fallback(|| async {
+            tonic::Status::unimplemented("only OTLP's services are here").into_http::<Body>()
+        })
         .with_state(app)
 }
 
@@ -76,9 +89,14 @@ async fn take(
     share: Share,
     message: Bytes,
 ) -> Result<tonic::Response<Bytes>, tonic::Status> {
-    let taken = app.receiver.take(signal, Encoding::Protobuf, message, share, tenant).await;
+    let taken = app
+        .receiver
+        .take(signal, Encoding::Protobuf, message, share, tenant)
+        .await;
     match taken {
-        Ok(taken) => Ok(tonic::Response::new(answer(signal, Encoding::Protobuf, &taken).into())),
+        Ok(taken) => Ok(tonic::Response::new(
+            answer(signal, Encoding::Protobuf, &taken).into(),
+        )),
         Err(refusal) => {
             app.receiver.figures.refused.fetch_add(1, Relaxed);
             Err(refused(&refusal))
@@ -91,7 +109,9 @@ fn refused(refusal: &Refusal) -> tonic::Status {
     let mut status = tonic::Status::with_details(refusal.code(), refusal.to_string(), details);
     if refusal.is_retryable() {
         let milliseconds = (RETRY_SECONDS * 1000).into();
-        status.metadata_mut().insert("grpc-retry-pushback-ms", milliseconds);
+        status
+            .metadata_mut()
+            .insert("grpc-retry-pushback-ms", milliseconds);
     }
     status
 }

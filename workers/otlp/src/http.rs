@@ -13,10 +13,10 @@ use axum::routing::post;
 
 use bus::Tokens;
 
-use crate::{auth, body};
 use crate::receive::{Encoding, Receiver, Signal, answer};
 use crate::refusal::{RETRY_SECONDS, Refusal};
 use crate::status;
+use crate::{auth, body};
 
 /// What both protocols share.
 #[derive(Debug, Clone)]
@@ -29,7 +29,9 @@ pub(crate) struct App {
 /// The routes.
 pub(crate) fn routes(app: App) -> Router {
     let export = |signal| {
-        post(move |State(app): State<App>, request: Request| async move { export(signal, &app, request).await })
+        post(
+            move |State(app): State<App>, request: Request| async move { export(signal, &app, request).await },
+        )
     };
     Router::new()
         .route("/v1/traces", export(Signal::Traces))
@@ -81,7 +83,10 @@ async fn take(
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let media_type = given.split(';').next().unwrap_or_default().trim();
     if media_type.eq_ignore_ascii_case("application/x-protobuf") {
         Ok(Encoding::Protobuf)
@@ -94,7 +99,9 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
-    let given = headers.get(CONTENT_ENCODING).map_or("identity", |value| value.to_str().unwrap_or("?"));
+    let given = headers
+        .get(CONTENT_ENCODING)
+        .map_or("identity", |value| value.to_str().unwrap_or("?"));
     match given.trim().to_ascii_lowercase().as_str() {
         "identity" | "" => Ok(false),
         "gzip" => Ok(true),
@@ -116,7 +123,9 @@ fn refused(refusal: &Refusal, encoding: Encoding) -> Response {
     let message = refusal.to_string();
     let body = match encoding {
         Encoding::Protobuf => status::encoded(refusal),
-        Encoding::Json => serde_json::json!({ "code": refusal.code() as i32, "message": message }).to_string().into(),
+        Encoding::Json => serde_json::json!({ "code": refusal.code() as i32, "message": message })
+            .to_string()
+            .into(),
     };
     let mut response = (refusal.status(), [(CONTENT_TYPE, media_type(encoding))], body).into_response();
     let mut add = |name: HeaderName, value: HeaderValue| response.headers_mut().insert(name, value);

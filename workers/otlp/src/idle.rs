@@ -17,7 +17,11 @@ pub(crate) struct Idle<T> {
 
 impl<T> Idle<T> {
     pub(crate) fn new(connection: T, limit: Duration) -> Self {
-        Self { connection, limit, timer: Box::pin(sleep(limit)) }
+        Self {
+            connection,
+            limit,
+            timer: Box::pin(sleep(limit)),
+        }
     }
 
     /// Notes what moved, or fails when nothing did for too long.
@@ -45,7 +49,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Idle<T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Idle<T> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let moved = Pin::new(&mut self.connection).poll_write(context, bytes);
         self.watch(moved, context)
     }

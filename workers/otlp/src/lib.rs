@@ -75,7 +75,9 @@ pub async fn bind(config: &Config) -> anyhow::Result<Listeners> {
 
 async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address} for OpenTelemetry: stop what uses it, or set {key} to another address")
+        format!(
+            "cannot listen on {address} for OpenTelemetry: stop what uses it, or set {key} to another address"
+        )
     })
 }
 
@@ -91,7 +93,10 @@ pub async fn run(config: Config, listeners: Listeners, context: Context) -> anyh
         tokens: Arc::new(config.tokens),
         body_bytes_max: config.body_megabytes_max << 20,
     };
-    let address = listeners.grpc.local_addr().context("the gRPC listener has no address")?;
+    let address = listeners
+        .grpc
+        .local_addr()
+        .context("the gRPC listener has no address")?;
     tracing::info!(worker = "otlp", address = %format_args!("http://{address}"), "listening for OTLP/gRPC");
     let limits = bus::http::Limits {
         connections_max: config.connections_max,
@@ -99,8 +104,19 @@ pub async fn run(config: Config, listeners: Listeners, context: Context) -> anyh
         write_timeout: IDLE_TIMEOUT,
         grace: GRACE,
     };
-    let http = bus::http::serve(listeners.http, http::routes(app.clone()), limits, shutdown.clone());
-    let grpc = serve::serve(listeners.grpc, grpc::routes(app), config.connections_max, GRACE, shutdown.clone());
+    let http = bus::http::serve(
+        listeners.http,
+        http::routes(app.clone()),
+        limits,
+        shutdown.clone(),
+    );
+    let grpc = serve::serve(
+        listeners.grpc,
+        grpc::routes(app),
+        config.connections_max,
+        GRACE,
+        shutdown.clone(),
+    );
     tokio::join!(http, grpc, figures::publish(&receiver.figures, &context));
     Ok(())
 }
@@ -110,5 +126,6 @@ pub async fn run(config: Config, listeners: Listeners, context: Context) -> anyh
 /// # Errors
 /// What is wrong with the bytes.
 pub fn map_bytes(signal: Signal, encoding: Encoding, body: &[u8], now: Time) -> Result<map::Mapped, String> {
-    receive::map_request(signal, encoding, body, now, 0, &Mutex::default()).map_err(|refusal| refusal.to_string())
+    receive::map_request(signal, encoding, body, now, 0, &Mutex::default())
+        .map_err(|refusal| refusal.to_string())
 }

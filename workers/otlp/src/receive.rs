@@ -108,10 +108,18 @@ impl Receiver {
             let mapped = map_request(signal, encoding, &body, now, hash, &recent);
             (mapped, share)
         });
-        let (mapped, share) = mapping.await.map_err(|error| Refusal::Defect(error.to_string()))?;
+        let (mapped, share) = mapping
+            .await
+            .map_err(|error| Refusal::Defect(error.to_string()))?;
         let mapped = mapped?;
         let reason = mapped.reason();
-        let Mapped { batch, rejected, without_value, cuts, .. } = mapped;
+        let Mapped {
+            batch,
+            rejected,
+            without_value,
+            cuts,
+            ..
+        } = mapped;
         self.publish(batch, &digest, tenant).await?;
         drop(share);
         self.figures.rejected.fetch_add(rejected, Relaxed);
@@ -134,12 +142,15 @@ impl Receiver {
     async fn publish_all(&self, batch: map::Batch, digest: &str, tenant: &str) -> Result<(), Refusal> {
         let sending = batch.into_messages().map(|(kind, number, message)| async move {
             let id = format!("otlp:{digest}:{kind}:{number}");
-            let headers = [(CONTENT_TYPE, NDJSON)];
+            let (subject, headers) = (bus::subject(tenant, kind), [(CONTENT_TYPE, NDJSON)]);
             let lines = Bytes::from(message.lines);
-            let sent = self.context.publish_message(&bus::subject(tenant, kind), &headers, lines, Some(&id));
+            let sent = self.context.publish_message(&subject, &headers, lines, Some(&id));
             sent.await.map_err(|error| refusal(&error))?;
             self.context.counters().published.fetch_add(1, Relaxed);
-            self.context.counters().events.fetch_add(message.items as u64, Relaxed);
+            self.context
+                .counters()
+                .events
+                .fetch_add(message.items as u64, Relaxed);
             Ok(())
         });
         stream::iter(sending).buffered(IN_FLIGHT).try_collect().await
@@ -165,7 +176,10 @@ fn identity(signal: Signal, tenant: &str, body: &[u8]) -> (String, u64) {
     let digest = digest.finalize();
     let text = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     let tenant = Sha256::digest(tenant.as_bytes());
-    let number = tenant.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let number = tenant
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| number << 8 | u64::from(*byte));
     (text, number)
 }
 
@@ -194,15 +208,19 @@ pub(crate) fn map_request(
     })
 }
 
-fn decode<T: prost::Message + Default + DeserializeOwned>(encoding: Encoding, body: &[u8]) -> Result<T, Refusal> {
+fn decode<T: prost::Message + Default + DeserializeOwned>(
+    encoding: Encoding,
+    body: &[u8],
+) -> Result<T, Refusal> {
     let what = std::any::type_name::<T>().rsplit("::").next().unwrap_or_default();
     match encoding {
         Encoding::Protobuf => T::decode(body).map_err(|error| {
-            Refusal::Undecodable(format!("the body is no {what} in protobuf: {error}; look at the exporter's path and protocol"))
+            Refusal::Undecodable(format!(
+                "the body is no {what} in protobuf: {error}; look at the exporter's path and protocol"
+            ))
         }),
-        Encoding::Json => serde_json::from_slice(body).map_err(|error| {
-            Refusal::Undecodable(format!("the body is no {what} in OTLP's JSON: {error}"))
-        }),
+        Encoding::Json => serde_json::from_slice(body)
+            .map_err(|error| Refusal::Undecodable(format!("the body is no {what} in OTLP's JSON: {error}"))),
     }
 }
 
@@ -218,24 +236,34 @@ pub(crate) fn answer(signal: Signal, encoding: Encoding, taken: &Taken) -> Vec<u
             Signal::Logs => "rejectedLogRecords",
         };
         let partial = serde_json::json!({ name: rejected.to_string(), "errorMessage": error_message });
-        let all = if rejected == 0 { serde_json::json!({}) } else { serde_json::json!({ "partialSuccess": partial }) };
+        let all = if rejected == 0 {
+            serde_json::json!({})
+        } else {
+            serde_json::json!({ "partialSuccess": partial })
+        };
         return all.to_string().into_bytes();
     }
     let partly = rejected > 0;
     match signal {
         Signal::Traces => trace::v1::ExportTraceServiceResponse {
-            partial_success: partly
-                .then_some(trace::v1::ExportTracePartialSuccess { rejected_spans: rejected, error_message }),
+            partial_success: partly.then_some(trace::v1::ExportTracePartialSuccess {
+                rejected_spans: rejected,
+                error_message,
+            }),
         }
         .encode_to_vec(),
         Signal::Metrics => metrics::v1::ExportMetricsServiceResponse {
-            partial_success: partly
-                .then_some(metrics::v1::ExportMetricsPartialSuccess { rejected_data_points: rejected, error_message }),
+            partial_success: partly.then_some(metrics::v1::ExportMetricsPartialSuccess {
+                rejected_data_points: rejected,
+                error_message,
+            }),
         }
         .encode_to_vec(),
         Signal::Logs => logs::v1::ExportLogsServiceResponse {
-            partial_success: partly
-                .then_some(logs::v1::ExportLogsPartialSuccess { rejected_log_records: rejected, error_message }),
+            partial_success: partly.then_some(logs::v1::ExportLogsPartialSuccess {
+                rejected_log_records: rejected,
+                error_message,
+            }),
         }
         .encode_to_vec(),
     }

@@ -10,7 +10,9 @@ pub(crate) const RETRY_SECONDS: u64 = 5;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     /// No token that we know.
-    #[error("a token is needed: set OTEL_EXPORTER_OTLP_HEADERS=Authorization=Bearer%20<token>, with one of otlp.tokens")]
+    #[error(
+        "a token is needed: set OTEL_EXPORTER_OTLP_HEADERS=Authorization=Bearer%20<token>, with one of otlp.tokens"
+    )]
     Unauthorized,
     /// A web page, and no tokens.
     #[error("requests of web pages are refused where no tokens are configured: set otlp.tokens")]

@@ -50,7 +50,10 @@ pub(crate) async fn serve(
     drop(listener);
     let ended = async { while connections.join_next().await.is_some() {} };
     if timeout(grace, ended).await.is_err() {
-        tracing::warn!("gRPC calls were still open {} s after the stop, they are cut off", grace.as_secs());
+        tracing::warn!(
+            "gRPC calls were still open {} s after the stop, they are cut off",
+            grace.as_secs()
+        );
     }
 }
 

@@ -41,7 +41,9 @@ struct Delay {
 /// The status of a refusal, in protobuf.
 pub(crate) fn encoded(refusal: &Refusal) -> Vec<u8> {
     let seconds = i64::try_from(RETRY_SECONDS).unwrap_or(i64::MAX);
-    let retry = RetryInfo { retry_delay: Some(Delay { seconds }) };
+    let retry = RetryInfo {
+        retry_delay: Some(Delay { seconds }),
+    };
     let details = refusal.is_retryable().then(|| Any {
         type_url: "type.googleapis.com/google.rpc.RetryInfo".into(),
         value: retry.encode_to_vec(),

@@ -29,7 +29,11 @@ struct Shape {
 }
 
 const fn shape(size: usize, messages: &'static [(u64, &'static Shape)]) -> Shape {
-    Shape { size, messages, packed: 0 }
+    Shape {
+        size,
+        messages,
+        packed: 0,
+    }
 }
 
 static ANY: Shape = shape(size_of::<AnyValue>(), &[(5, &ARRAY), (6, &LIST)]);
@@ -54,11 +58,21 @@ static SCOPE_LOGS: Shape = shape(size_of::<ScopeLogs>(), &[(1, &SCOPE), (2, &REC
 static RECORD: Shape = shape(size_of::<LogRecord>(), &[(5, &ANY), (6, &PAIR)]);
 
 static METRICS: Shape = shape(0, &[(1, &RESOURCE_METRICS)]);
-static RESOURCE_METRICS: Shape = shape(size_of::<ResourceMetrics>(), &[(1, &RESOURCE), (2, &SCOPE_METRICS)]);
+static RESOURCE_METRICS: Shape = shape(
+    size_of::<ResourceMetrics>(),
+    &[(1, &RESOURCE), (2, &SCOPE_METRICS)],
+);
 static SCOPE_METRICS: Shape = shape(size_of::<ScopeMetrics>(), &[(1, &SCOPE), (2, &METRIC)]);
 static METRIC: Shape = shape(
     size_of::<Metric>(),
-    &[(5, &NUMBERS), (7, &NUMBERS), (9, &HISTOGRAM), (10, &EXPONENTIAL), (11, &SUMMARY), (12, &PAIR)],
+    &[
+        (5, &NUMBERS),
+        (7, &NUMBERS),
+        (9, &HISTOGRAM),
+        (10, &EXPONENTIAL),
+        (11, &SUMMARY),
+        (12, &PAIR),
+    ],
 );
 static NUMBERS: Shape = shape(0, &[(1, &NUMBER_POINT)]);
 static NUMBER_POINT: Shape = shape(size_of::<NumberDataPoint>(), &[(5, &EXEMPLAR), (7, &PAIR)]);
@@ -69,7 +83,11 @@ static EXPONENTIAL_POINT: Shape = shape(
     size_of::<ExponentialHistogramDataPoint>(),
     &[(1, &PAIR), (8, &BUCKETS), (9, &BUCKETS), (11, &EXEMPLAR)],
 );
-static BUCKETS: Shape = Shape { size: 32, messages: &[], packed: 2 };
+static BUCKETS: Shape = Shape {
+    size: 32,
+    messages: &[],
+    packed: 2,
+};
 static SUMMARY: Shape = shape(0, &[(1, &SUMMARY_POINT)]);
 static SUMMARY_POINT: Shape = shape(128, &[(6, &NAME), (7, &PAIR)]);
 static EXEMPLAR: Shape = shape(128, &[(7, &PAIR)]);
@@ -82,9 +100,8 @@ pub(crate) fn protobuf(signal: Signal, bytes: &[u8]) -> usize {
         Signal::Logs => &LOGS,
     };
     let mut weight = 0;
-    let whole = walk(shape, bytes, DEPTH, &mut weight);
     // What is broken is found again, and told, by the decoder.
-    drop(whole);
+    let _ = walk(shape, bytes, DEPTH, &mut weight);
     weight
 }
 
@@ -153,20 +170,37 @@ mod tests {
     #[test]
     fn empty_spans_and_attributes_weigh_what_they_take() {
         let spans = |span: Span| {
-            let scope = ScopeSpans { spans: vec![span; 1000], ..ScopeSpans::default() };
-            let resource = ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() };
-            ExportTraceServiceRequest { resource_spans: vec![resource] }.encode_to_vec()
+            let scope = ScopeSpans {
+                spans: vec![span; 1000],
+                ..ScopeSpans::default()
+            };
+            let resource = ResourceSpans {
+                scope_spans: vec![scope],
+                ..ResourceSpans::default()
+            };
+            ExportTraceServiceRequest {
+                resource_spans: vec![resource],
+            }
+            .encode_to_vec()
         };
         let empty = spans(Span::default());
         assert!(protobuf(Signal::Traces, &empty) >= 1000 * size_of::<Span>());
-        let full = spans(Span { attributes: vec![KeyValue::default(); 10], ..Span::default() });
+        let full = spans(Span {
+            attributes: vec![KeyValue::default(); 10],
+            ..Span::default()
+        });
         let more = protobuf(Signal::Traces, &full) - protobuf(Signal::Traces, &empty);
         assert!(more >= 10_000 * size_of::<KeyValue>(), "{more}");
     }
 
     #[test]
     fn what_is_broken_weighs_something_and_no_more() {
-        for bytes in [&b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"[..], b"\x0a", b"\x0f", b"\xff"] {
+        for bytes in [
+            &b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"[..],
+            b"\x0a",
+            b"\x0f",
+            b"\xff",
+        ] {
             assert!(protobuf(Signal::Traces, bytes) < 1000);
         }
     }

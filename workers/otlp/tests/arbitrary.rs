@@ -10,8 +10,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use otlp::{Encoding, Signal, map_bytes};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use schemas::Kind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,9 +21,18 @@ const ENCODINGS: [Encoding; 2] = [Encoding::Protobuf, Encoding::Json];
 
 const RECORDED: [(Signal, &[u8]); 5] = [
     (Signal::Traces, include_bytes!("fixtures/python.traces.pb")),
-    (Signal::Traces, include_bytes!("fixtures/traceloop_openai.traces.pb")),
-    (Signal::Metrics, include_bytes!("fixtures/python_delta.metrics.pb")),
-    (Signal::Metrics, include_bytes!("fixtures/python_cumulative.metrics.pb")),
+    (
+        Signal::Traces,
+        include_bytes!("fixtures/traceloop_openai.traces.pb"),
+    ),
+    (
+        Signal::Metrics,
+        include_bytes!("fixtures/python_delta.metrics.pb"),
+    ),
+    (
+        Signal::Metrics,
+        include_bytes!("fixtures/python_cumulative.metrics.pb"),
+    ),
     (Signal::Logs, include_bytes!("fixtures/python.logs.pb")),
 ];
 
@@ -94,12 +103,19 @@ proptest! {
 fn json_is_read_as_protobuf_is() {
     for (signal, body) in RECORDED {
         let from = |encoding, body: &[u8]| items(map_bytes(signal, encoding, body, NOW).expect("a request"));
-        assert_eq!(from(Encoding::Json, &json(signal, body)), from(Encoding::Protobuf, body));
+        assert_eq!(
+            from(Encoding::Json, &json(signal, body)),
+            from(Encoding::Protobuf, body)
+        );
     }
 }
 
 fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
+    KeyValue {
+        key: key.into(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..Default::default()
+    }
 }
 
 fn span() -> Span {
@@ -113,24 +129,51 @@ fn span() -> Span {
 }
 
 fn request(spans: Vec<Span>) -> Vec<u8> {
-    let scope_spans = vec![ScopeSpans { spans, ..Default::default() }];
-    let resource_spans = vec![ResourceSpans { scope_spans, ..Default::default() }];
+    let scope_spans = vec![ScopeSpans {
+        spans,
+        ..Default::default()
+    }];
+    let resource_spans = vec![ResourceSpans {
+        scope_spans,
+        ..Default::default()
+    }];
     ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 
 #[test]
 fn what_is_huge_is_cut_and_counted() {
     let long = "x".repeat(10 << 20);
-    let million = (0..1_000_000).map(|at| attribute(&at.to_string(), Value::IntValue(at))).collect();
+    let million = (0..1_000_000)
+        .map(|at| attribute(&at.to_string(), Value::IntValue(at)))
+        .collect();
     for span in [
-        Span { name: long.clone(), ..span() },
-        Span { attributes: vec![attribute(&long, Value::BoolValue(true))], ..span() },
-        Span { attributes: vec![attribute("a", Value::StringValue(long.clone()))], ..span() },
-        Span { attributes: vec![attribute("a", Value::StringValue("\u{1}".repeat(1 << 20)))], ..span() },
-        Span { attributes: vec![attribute("a", Value::BytesValue(long.into_bytes()))], ..span() },
-        Span { attributes: million, ..span() },
+        Span {
+            name: long.clone(),
+            ..span()
+        },
+        Span {
+            attributes: vec![attribute(&long, Value::BoolValue(true))],
+            ..span()
+        },
+        Span {
+            attributes: vec![attribute("a", Value::StringValue(long.clone()))],
+            ..span()
+        },
+        Span {
+            attributes: vec![attribute("a", Value::StringValue("\u{1}".repeat(1 << 20)))],
+            ..span()
+        },
+        Span {
+            attributes: vec![attribute("a", Value::BytesValue(long.into_bytes()))],
+            ..span()
+        },
+        Span {
+            attributes: million,
+            ..span()
+        },
     ] {
-        let mapped = map_bytes(Signal::Traces, Encoding::Protobuf, &request(vec![span]), NOW).expect("a request");
+        let mapped =
+            map_bytes(Signal::Traces, Encoding::Protobuf, &request(vec![span]), NOW).expect("a request");
         assert!(mapped.cuts.0 > 0);
         let items = items(mapped);
         let [(Kind::Step, step)] = &items[..] else {
@@ -145,11 +188,26 @@ fn what_is_huge_is_cut_and_counted() {
 fn what_cannot_be_stored_is_rejected_with_its_reason_and_the_rest_is_kept() {
     let spans = vec![
         span(),
-        Span { name: " ".into(), ..span() },
-        Span { trace_id: vec![0; 16], ..span() },
-        Span { span_id: vec![1; 7], ..span() },
-        Span { end_time_unix_nano: 1, ..span() },
-        Span { start_time_unix_nano: (NOW.0 as u64 + 7_200_000_000) * 1000, ..span() },
+        Span {
+            name: " ".into(),
+            ..span()
+        },
+        Span {
+            trace_id: vec![0; 16],
+            ..span()
+        },
+        Span {
+            span_id: vec![1; 7],
+            ..span()
+        },
+        Span {
+            end_time_unix_nano: 1,
+            ..span()
+        },
+        Span {
+            start_time_unix_nano: (NOW.0 as u64 + 7_200_000_000) * 1000,
+            ..span()
+        },
     ];
     let mapped = map_bytes(Signal::Traces, Encoding::Protobuf, &request(spans), NOW).expect("a request");
     assert_eq!(mapped.rejected, 5);

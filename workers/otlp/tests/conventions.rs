@@ -19,11 +19,17 @@ fn value(value: &Value) -> Value {
 
 fn attributes(pairs: &Value) -> Value {
     let pairs = pairs.as_object().expect("attributes").iter();
-    pairs.map(|(key, of)| json!({"key": key, "value": value(of)})).collect()
+    pairs
+        .map(|(key, of)| json!({"key": key, "value": value(of)}))
+        .collect()
 }
 
 fn span(id: u8, parent: u8, pairs: &Value) -> Value {
-    let parent = if parent == 0 { String::new() } else { format!("{parent:016x}") };
+    let parent = if parent == 0 {
+        String::new()
+    } else {
+        format!("{parent:016x}")
+    };
     json!({
         "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": format!("{id:016x}"), "parentSpanId": parent,
         "name": "a span", "kind": 3, "startTimeUnixNano": "1763600000000000000",
@@ -33,7 +39,13 @@ fn span(id: u8, parent: u8, pairs: &Value) -> Value {
 
 fn traces(spans: &[Value]) -> Vec<(Kind, Value)> {
     let request = json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]});
-    let mapped = map_bytes(Signal::Traces, Encoding::Json, request.to_string().as_bytes(), NOW).expect("a request");
+    let mapped = map_bytes(
+        Signal::Traces,
+        Encoding::Json,
+        request.to_string().as_bytes(),
+        NOW,
+    )
+    .expect("a request");
     assert_eq!(mapped.rejected, 0, "{}", mapped.reason());
     items(mapped)
 }
@@ -45,16 +57,35 @@ fn calls(spans: &[Value]) -> Vec<Value> {
 
 #[test]
 fn older_names_are_read() {
-    let calls = calls(&[span(1, 0, &json!({
-        "gen_ai.system": "openai", "gen_ai.request.model": "gpt-4", "llm.request.type": "chat",
-        "gen_ai.usage.prompt_tokens": 10, "gen_ai.usage.completion_tokens": 5, "gen_ai.usage.cost": 0.0123,
-    }))]);
+    let calls = calls(&[span(
+        1,
+        0,
+        &json!({
+            "gen_ai.system": "openai", "gen_ai.request.model": "gpt-4", "llm.request.type": "chat",
+            "gen_ai.usage.prompt_tokens": 10, "gen_ai.usage.completion_tokens": 5, "gen_ai.usage.cost": 0.0123,
+        }),
+    )]);
     let [call] = &calls[..] else { panic!("{calls:?}") };
     assert_eq!(
-        (&call["model"], &call["provider"], &call["tokens_in"], &call["tokens_out"], &call["latency_ms"]),
-        (&json!("gpt-4"), &json!("openai"), &json!(10), &json!(5), &json!(1500.0))
+        (
+            &call["model"],
+            &call["provider"],
+            &call["tokens_in"],
+            &call["tokens_out"],
+            &call["latency_ms"]
+        ),
+        (
+            &json!("gpt-4"),
+            &json!("openai"),
+            &json!(10),
+            &json!(5),
+            &json!(1500.0)
+        )
     );
-    assert_eq!((&call["cost_usd"], &call["cost_source"]), (&json!(0.0123), &json!("provider")));
+    assert_eq!(
+        (&call["cost_usd"], &call["cost_source"]),
+        (&json!(0.0123), &json!("provider"))
+    );
 }
 
 #[test]
@@ -63,14 +94,20 @@ fn agents_and_what_is_around_a_call_are_no_calls() {
         "gen_ai.usage.output_tokens": 5});
     let with = |more: Value| {
         let mut all = tokens.clone();
-        all.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        all.as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         all
     };
     let calls = calls(&[
         span(3, 2, &with(json!({"gen_ai.operation.name": "chat"}))),
         // Repeats its child's tokens, and names no operation.
         span(2, 1, &tokens),
-        span(1, 0, &with(json!({"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a"}))),
+        span(
+            1,
+            0,
+            &with(json!({"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a"})),
+        ),
     ]);
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0]["tags"]["span_id"], "0000000000000003");
@@ -88,7 +125,12 @@ fn the_vercel_sdk_tells_of_anthropic_without_the_cache() {
     let calls = calls(&[span(2, 1, &inner), span(1, 0, &outer)]);
     let [call] = &calls[..] else { panic!("{calls:?}") };
     assert_eq!(
-        (&call["provider"], &call["tokens_in"], &call["tokens_cache_read"], &call["ttft_ms"]),
+        (
+            &call["provider"],
+            &call["tokens_in"],
+            &call["tokens_cache_read"],
+            &call["ttft_ms"]
+        ),
         (&json!("anthropic"), &json!(160), &json!(60), &json!(120.5))
     );
 }
@@ -97,7 +139,10 @@ fn the_vercel_sdk_tells_of_anthropic_without_the_cache() {
 fn claude_code_tells_of_calls_and_sessions() {
     let record = |name: &str, more: Value| {
         let mut pairs = json!({"event.name": name, "session.id": "s1", "app.version": "2.1.0"});
-        pairs.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        pairs
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         json!({"timeUnixNano": "1763600000000000000", "body": {"stringValue": format!("claude_code.{name}")},
             "attributes": attributes(&pairs)})
     };
@@ -110,7 +155,8 @@ fn claude_code_tells_of_calls_and_sessions() {
                 "cost_usd": 0.0123, "duration_ms": "1500"})),
         ]}],
     }]});
-    let mapped = map_bytes(Signal::Logs, Encoding::Json, request.to_string().as_bytes(), NOW).expect("a request");
+    let mapped =
+        map_bytes(Signal::Logs, Encoding::Json, request.to_string().as_bytes(), NOW).expect("a request");
     let items = items(mapped);
     assert_eq!(of(Kind::Event, &items).len(), 2);
     let calls = of(Kind::Usage, &items);
@@ -130,14 +176,20 @@ fn claude_code_tells_of_calls_and_sessions() {
         assert_eq!(calls[0][member], wanted, "{member}");
     }
     let sessions = of(Kind::Session, &items);
-    assert_eq!((sessions.len(), &sessions[0]["session"], &sessions[0]["state"]), (1, &json!("s1"), &json!("active")));
+    assert_eq!(
+        (sessions.len(), &sessions[0]["session"], &sessions[0]["state"]),
+        (1, &json!("s1"), &json!("active"))
+    );
 }
 
 #[test]
 fn points_without_a_value_are_left_out_and_those_that_are_no_number_rejected() {
     let point = |more: Value| {
         let mut point = json!({"timeUnixNano": "1763600000000000000"});
-        point.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        point
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         point
     };
     let request = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
@@ -150,12 +202,34 @@ fn points_without_a_value_are_left_out_and_those_that_are_no_number_rejected() {
         {"name": "s", "summary": {"dataPoints": [point(json!({"count": "4", "sum": 8.0,
             "quantileValues": [{"quantile": 0.5, "value": 2.0}]}))]}},
     ]}]}]});
-    let mapped = map_bytes(Signal::Metrics, Encoding::Json, request.to_string().as_bytes(), NOW).expect("a request");
-    assert_eq!((mapped.rejected, mapped.without_value), (2, 1), "{}", mapped.reason());
+    let mapped = map_bytes(
+        Signal::Metrics,
+        Encoding::Json,
+        request.to_string().as_bytes(),
+        NOW,
+    )
+    .expect("a request");
+    assert_eq!(
+        (mapped.rejected, mapped.without_value),
+        (2, 1),
+        "{}",
+        mapped.reason()
+    );
     let items = items(mapped);
-    let shown: Vec<_> = items.iter().map(|(_, item)| json!([item["name"], item["value"], item["tags"]])).collect();
-    assert_eq!(shown, [
-        json!(["g", 1.5, null]), json!(["g", 7.0, null]), json!(["h", 2.0, null]), json!(["h", 1.5, null]),
-        json!(["s", 2.0, {"quantile": "0.5"}]), json!(["s.count", 4.0, null]), json!(["s.sum", 8.0, null]),
-    ]);
+    let shown: Vec<_> = items
+        .iter()
+        .map(|(_, item)| json!([item["name"], item["value"], item["tags"]]))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            json!(["g", 1.5, null]),
+            json!(["g", 7.0, null]),
+            json!(["h", 2.0, null]),
+            json!(["h", 1.5, null]),
+            json!(["s", 2.0, {"quantile": "0.5"}]),
+            json!(["s.count", 4.0, null]),
+            json!(["s.sum", 8.0, null]),
+        ]
+    );
 }

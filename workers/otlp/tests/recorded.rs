@@ -16,7 +16,10 @@ fn traces(bytes: &[u8]) -> Vec<(Kind, Value)> {
 
 /// Chosen members of an item.
 fn part(item: &Value, members: &[&str]) -> Value {
-    members.iter().map(|name| ((*name).to_owned(), item[*name].clone())).collect()
+    members
+        .iter()
+        .map(|name| ((*name).to_owned(), item[*name].clone()))
+        .collect()
 }
 
 const COUNTS: [&str; 8] = [
@@ -71,8 +74,10 @@ fn openai_through_openllmetry() {
         ]
     );
     let steps = of(Kind::Step, &items);
-    assert_eq!(part(steps[2], &["operation", "status", "error"]),
-        json!({"operation": "chat", "status": "error", "error": "Error code: 429 - slow down"}));
+    assert_eq!(
+        part(steps[2], &["operation", "status", "error"]),
+        json!({"operation": "chat", "status": "error", "error": "Error code: 429 - slow down"})
+    );
 }
 
 #[test]
@@ -81,9 +86,15 @@ fn a_call_that_the_sdk_and_an_instrumentation_tell_of_is_one_call() {
         "tokens_cache_read": 60, "tokens_cache_write": 20, "status": "ok"});
     for (bytes, source) in [
         // One span within the other.
-        (&include_bytes!("fixtures/openinference_anthropic.traces.pb")[..], "agent-openinference_anthropic"),
+        (
+            &include_bytes!("fixtures/openinference_anthropic.traces.pb")[..],
+            "agent-openinference_anthropic",
+        ),
         // Side by side, in traces of their own.
-        (&include_bytes!("fixtures/traceloop_anthropic.traces.pb")[..], "agent-traceloop_anthropic"),
+        (
+            &include_bytes!("fixtures/traceloop_anthropic.traces.pb")[..],
+            "agent-traceloop_anthropic",
+        ),
     ] {
         let items = traces(bytes);
         assert_eq!(of(Kind::Step, &items).len(), 2);
@@ -101,7 +112,19 @@ fn spans_of_the_python_sdk() {
     let steps = of(Kind::Step, &items);
     let (tool, work) = (steps[0], steps[1]);
     assert_eq!(
-        part(tool, &["name", "operation", "status", "error", "session", "source", "trace_id", "parent_id"]),
+        part(
+            tool,
+            &[
+                "name",
+                "operation",
+                "status",
+                "error",
+                "session",
+                "source",
+                "trace_id",
+                "parent_id"
+            ]
+        ),
         json!({"name": "execute_tool search", "operation": "execute_tool", "status": "error",
             "error": "ValueError: bad tool", "session": "c1", "source": "agent-sdk",
             "trace_id": work["trace_id"], "parent_id": work["span_id"]})
@@ -114,16 +137,30 @@ fn spans_of_the_python_sdk() {
     assert_eq!(attributes["scope"], json!({"name": "app", "version": "1.0"}));
     assert_eq!(attributes["events"][0]["name"], "thought");
     assert_eq!(attributes["events"][0]["attributes"], json!({"n": 1}));
-    assert_eq!(attributes["events"][1]["attributes"]["exception.message"], "bad tool");
+    assert_eq!(
+        attributes["events"][1]["attributes"]["exception.message"],
+        "bad tool"
+    );
     let attributes = &work["attributes"];
-    assert_eq!(part(attributes, &["nested", "n", "f", "ok"]), json!({"nested": ["a", "b"], "n": 5, "f": 1.5, "ok": true}));
+    assert_eq!(
+        part(attributes, &["nested", "n", "f", "ok"]),
+        json!({"nested": ["a", "b"], "n": 5, "f": 1.5, "ok": true})
+    );
 }
 
 #[test]
 fn metrics_of_the_python_sdk() {
     for (bytes, counter, histogram) in [
-        (&include_bytes!("fixtures/python_cumulative.metrics.pb")[..], "cumulative", "cumulative"),
-        (&include_bytes!("fixtures/python_delta.metrics.pb")[..], "counter", "histogram"),
+        (
+            &include_bytes!("fixtures/python_cumulative.metrics.pb")[..],
+            "cumulative",
+            "cumulative",
+        ),
+        (
+            &include_bytes!("fixtures/python_delta.metrics.pb")[..],
+            "counter",
+            "histogram",
+        ),
     ] {
         let mapped = mapped(Signal::Metrics, bytes);
         assert_eq!(mapped.rejected, 0, "{}", mapped.reason());
@@ -131,15 +168,34 @@ fn metrics_of_the_python_sdk() {
         let metrics = of(Kind::Metric, &items);
         let metric = |name: &str| *metrics.iter().find(|metric| metric["name"] == name).expect(name);
         let shown = |name| part(metric(name), &["value", "metric_type", "tags", "source"]);
-        assert_eq!(shown("jobs"), json!({"value": 3.0, "metric_type": counter, "tags": {"queue": "a", "n": "1"}, "source": "agent-sdk"}));
-        assert_eq!(shown("open"), json!({"value": -2.0, "metric_type": "gauge", "tags": {"queue": "a"}, "source": "agent-sdk"}));
-        assert_eq!(shown("depth"), json!({"value": 7.0, "metric_type": "gauge", "tags": {"queue": "a"}, "source": "agent-sdk"}));
+        assert_eq!(
+            shown("jobs"),
+            json!({"value": 3.0, "metric_type": counter, "tags": {"queue": "a", "n": "1"}, "source": "agent-sdk"})
+        );
+        assert_eq!(
+            shown("open"),
+            json!({"value": -2.0, "metric_type": "gauge", "tags": {"queue": "a"}, "source": "agent-sdk"})
+        );
+        assert_eq!(
+            shown("depth"),
+            json!({"value": 7.0, "metric_type": "gauge", "tags": {"queue": "a"}, "source": "agent-sdk"})
+        );
         let latency = metric("latency");
         assert_eq!(latency["metric_type"], histogram);
         assert!((latency["value"].as_f64().expect("a mean") - 107.166).abs() < 0.001);
         let observed = &latency["distribution"];
-        assert_eq!(part(observed, &["count", "sum", "min", "max"]), json!({"count": 3, "sum": 321.5, "min": 1.5, "max": 300.0}));
-        let total = |counts: &Value| counts.as_array().expect("counts").iter().filter_map(Value::as_u64).sum::<u64>();
+        assert_eq!(
+            part(observed, &["count", "sum", "min", "max"]),
+            json!({"count": 3, "sum": 321.5, "min": 1.5, "max": 300.0})
+        );
+        let total = |counts: &Value| {
+            counts
+                .as_array()
+                .expect("counts")
+                .iter()
+                .filter_map(Value::as_u64)
+                .sum::<u64>()
+        };
         assert_eq!(total(&observed["counts"]), 3);
         let exponential = &metric("exp.latency")["distribution"];
         assert_eq!(total(&exponential["positive"]["counts"]), 3);
@@ -155,10 +211,16 @@ fn logs_of_the_python_sdk() {
     let [(Kind::Event, event)] = &items[..] else {
         panic!("{items:?}")
     };
-    assert_eq!(part(event, &["name", "source"]), json!({"name": "app", "source": "agent-sdk"}));
+    assert_eq!(
+        part(event, &["name", "source"]),
+        json!({"name": "app", "source": "agent-sdk"})
+    );
     assert_eq!(event["trace_id"].as_str().expect("an id").len(), 32);
     let data = &event["data"];
-    assert_eq!(part(data, &["body", "severity", "severity_number"]), json!({"body": "something odd", "severity": "WARN", "severity_number": 13}));
+    assert_eq!(
+        part(data, &["body", "severity", "severity_number"]),
+        json!({"body": "something odd", "severity": "WARN", "severity_number": 13})
+    );
     assert_eq!(data["attributes"]["key"], "value");
     assert_eq!(data["span_id"].as_str().expect("an id").len(), 16);
 }

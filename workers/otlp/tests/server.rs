@@ -41,11 +41,19 @@ impl Worker {
         let context = connecting.await.expect("a connection");
         context.ensure_topology().await.expect("streams");
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = Config { listen_http: free, listen_grpc: free, ..config };
+        let config = Config {
+            listen_http: free,
+            listen_grpc: free,
+            ..config
+        };
         let listeners = otlp::bind(&config).await.expect("ports");
         let address = listeners.http_address().expect("an address");
         tokio::spawn(otlp::run(config, listeners, context.clone()));
-        Self { server, context, address }
+        Self {
+            server,
+            context,
+            address,
+        }
     }
 
     async fn send(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
@@ -63,14 +71,29 @@ impl Worker {
             answer
         };
         let answer = timeout(PATIENCE, exchange).await.expect("an answer in time");
-        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
+        let end = answer
+            .windows(4)
+            .position(|bytes| bytes == b"\r\n\r\n")
+            .expect("a head");
         let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        Answer { status, head, body: answer[end + 4..].to_vec() }
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status");
+        Answer {
+            status,
+            head,
+            body: answer[end + 4..].to_vec(),
+        }
     }
 
     async fn messages(&self) -> u64 {
-        self.context.stream_state(INGEST).await.expect("a stream").messages
+        self.context
+            .stream_state(INGEST)
+            .await
+            .expect("a stream")
+            .messages
     }
 }
 
@@ -90,15 +113,27 @@ async fn a_request_is_stored_once_however_often_and_packed_it_comes() {
     // Steps and usage.
     assert_eq!(worker.messages().await, 2);
     let packed = gzip(TRACES);
-    let again = worker.send("/v1/traces", &format!("{PROTOBUF}Content-Encoding: gzip\r\n"), &packed).await;
+    let again = worker
+        .send(
+            "/v1/traces",
+            &format!("{PROTOBUF}Content-Encoding: gzip\r\n"),
+            &packed,
+        )
+        .await;
     assert_eq!((again.status, worker.messages().await), (200, 2));
-    let other = worker.send("/v1/traces", &format!("{PROTOBUF}Aiai-Tenant: acme\r\n"), TRACES).await;
+    let other = worker
+        .send("/v1/traces", &format!("{PROTOBUF}Aiai-Tenant: acme\r\n"), TRACES)
+        .await;
     assert_eq!((other.status, worker.messages().await), (200, 4));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_taken_is_refused_with_its_fix() {
-    let config = Config { body_megabytes_max: 1, memory_megabytes: 16, ..Config::default() };
+    let config = Config {
+        body_megabytes_max: 1,
+        memory_megabytes: 16,
+        ..Config::default()
+    };
     let worker = Worker::start(config).await;
     let bomb = gzip(&vec![0; 8 << 20]);
     let empty_spans: Vec<u8> = {
@@ -115,14 +150,44 @@ async fn what_cannot_be_taken_is_refused_with_its_fix() {
     for (headers, body, status, text) in [
         (PROTOBUF, &b"\xff"[..], 400, "protobuf"),
         (json, b"{", 400, "OTLP's JSON"),
-        ("Content-Type: text/plain\r\n", b"x", 415, "application/x-protobuf"),
-        ("Content-Type: application/json\r\nContent-Encoding: br\r\n", b"x", 415, "gzip"),
+        (
+            "Content-Type: text/plain\r\n",
+            b"x",
+            415,
+            "application/x-protobuf",
+        ),
+        (
+            "Content-Type: application/json\r\nContent-Encoding: br\r\n",
+            b"x",
+            415,
+            "gzip",
+        ),
         (PROTOBUF, &vec![0; 2 << 20], 413, "send less"),
-        ("Content-Type: application/x-protobuf\r\nContent-Encoding: gzip\r\n", &bomb, 413, "send less"),
-        ("Content-Type: application/x-protobuf\r\nContent-Encoding: gzip\r\n", b"x", 400, "gzip"),
+        (
+            "Content-Type: application/x-protobuf\r\nContent-Encoding: gzip\r\n",
+            &bomb,
+            413,
+            "send less",
+        ),
+        (
+            "Content-Type: application/x-protobuf\r\nContent-Encoding: gzip\r\n",
+            b"x",
+            400,
+            "gzip",
+        ),
         (PROTOBUF, &empty_spans, 413, "send less"),
-        ("Content-Type: application/json\r\nAiai-Tenant: a.b\r\n", b"{}", 400, "Aiai-Tenant"),
-        ("Content-Type: application/json\r\nOrigin: http://evil.example\r\n", b"{}", 403, "otlp.tokens"),
+        (
+            "Content-Type: application/json\r\nAiai-Tenant: a.b\r\n",
+            b"{}",
+            400,
+            "Aiai-Tenant",
+        ),
+        (
+            "Content-Type: application/json\r\nOrigin: http://evil.example\r\n",
+            b"{}",
+            403,
+            "otlp.tokens",
+        ),
     ] {
         let answer = worker.send("/v1/traces", headers, body).await;
         let said = String::from_utf8_lossy(&answer.body);
@@ -139,8 +204,15 @@ async fn a_part_that_cannot_be_stored_is_told() {
         serde_json::json!({"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": name,
             "startTimeUnixNano": "1763600000000000000"})
     };
-    let request = serde_json::json!({"resourceSpans": [{"scopeSpans": [{"spans": [span("good"), span("")]}]}]});
-    let answer = worker.send("/v1/traces", "Content-Type: application/json\r\n", request.to_string().as_bytes()).await;
+    let request =
+        serde_json::json!({"resourceSpans": [{"scopeSpans": [{"spans": [span("good"), span("")]}]}]});
+    let answer = worker
+        .send(
+            "/v1/traces",
+            "Content-Type: application/json\r\n",
+            request.to_string().as_bytes(),
+        )
+        .await;
     assert_eq!(answer.status, 200);
     let said: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
     assert_eq!(
@@ -152,11 +224,22 @@ async fn a_part_that_cannot_be_stored_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_asked_for_where_there_are_any() {
-    let token = Token { token: "0123456789abcdef".into(), tenant: "acme".into() };
-    let worker = Worker::start(Config { tokens: Tokens(vec![token]), ..Config::default() }).await;
+    let token = Token {
+        token: "0123456789abcdef".into(),
+        tenant: "acme".into(),
+    };
+    let worker = Worker::start(Config {
+        tokens: Tokens(vec![token]),
+        ..Config::default()
+    })
+    .await;
     let answer = worker.send("/v1/traces", PROTOBUF, TRACES).await;
     assert_eq!(answer.status, 401);
-    assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
+    assert!(
+        answer.head.contains("www-authenticate: bearer"),
+        "{}",
+        answer.head
+    );
     let authorized = format!("{PROTOBUF}Authorization: Bearer 0123456789abcdef\r\n");
     let answer = worker.send("/v1/traces", &authorized, TRACES).await;
     assert_eq!((answer.status, worker.messages().await), (200, 2));
@@ -181,7 +264,8 @@ async fn stalled_clients_hold_nothing_up() {
     let mut stalled = Vec::new();
     for _ in 0..100 {
         let mut stream = TcpStream::connect(worker.address).await.expect("a connection");
-        let head = format!("POST /v1/traces HTTP/1.1\r\nHost: a\r\n{PROTOBUF}Content-Length: 16000000\r\n\r\nx");
+        let head =
+            format!("POST /v1/traces HTTP/1.1\r\nHost: a\r\n{PROTOBUF}Content-Length: 16000000\r\n\r\nx");
         stream.write_all(head.as_bytes()).await.expect("sent");
         stalled.push(stream);
     }

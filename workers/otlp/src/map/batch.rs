@@ -2,8 +2,8 @@
 //!
 //! The same items in the same order always give the same messages: their ids are made of that.
 
-use super::write::Object;
 use super::Kind;
+use super::write::Object;
 
 /// Bytes of a message, where it is not one large item alone.
 pub const MESSAGE_BYTES: usize = 256 * 1024;
@@ -62,7 +62,10 @@ impl Batch {
 
     /// Items of a kind.
     pub fn items(&self, kind: Kind) -> usize {
-        self.messages[kind as usize].iter().map(|message| message.items).sum()
+        self.messages[kind as usize]
+            .iter()
+            .map(|message| message.items)
+            .sum()
     }
 }
 
@@ -83,13 +86,25 @@ mod tests {
         let huge = "x".repeat(300_000);
         batch.item(Kind::Step, |item| item.plain("a", &huge));
         let messages: Vec<_> = batch.into_messages().collect();
-        let shape: Vec<_> = messages.iter().map(|(kind, number, message)| (*kind, *number, message.items)).collect();
+        let shape: Vec<_> = messages
+            .iter()
+            .map(|(kind, number, message)| (*kind, *number, message.items))
+            .collect();
         let items = schemas::limits::ITEMS;
-        let mut wanted = vec![(Kind::Step, 0, 2), (Kind::Step, 1, 1), (Kind::Step, 2, 1), (Kind::Event, 0, items), (Kind::Event, 1, 1)];
+        let mut wanted = vec![
+            (Kind::Step, 0, 2),
+            (Kind::Step, 1, 1),
+            (Kind::Step, 2, 1),
+            (Kind::Event, 0, items),
+            (Kind::Event, 1, 1),
+        ];
         wanted.sort_by_key(|(kind, number, _)| (*kind as usize, *number));
         assert_eq!(shape, wanted);
         for (_, _, message) in messages {
-            assert_eq!(message.lines.split(|byte| *byte == b'\n').count(), message.items + 1);
+            assert_eq!(
+                message.lines.split(|byte| *byte == b'\n').count(),
+                message.items + 1
+            );
         }
     }
 }

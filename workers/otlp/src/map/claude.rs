@@ -54,14 +54,23 @@ pub(super) fn usage(record: &LogRecord, name: &str, source: &str, at: Option<Tim
         mapped.cuts.0 += 1;
         return;
     }
-    let latency = of("duration_ms").and_then(number).filter(|millis| is_duration(*millis));
-    let ttft = of("ttft_ms").and_then(number).filter(|millis| is_duration(*millis));
+    let latency = of("duration_ms")
+        .and_then(number)
+        .filter(|millis| is_duration(*millis));
+    let ttft = of("ttft_ms")
+        .and_then(number)
+        .filter(|millis| is_duration(*millis));
     let Mapped { batch, cuts, .. } = mapped;
     batch.item(Kind::Usage, |item| {
         item.time("timestamp", at);
         item.text_if("source", Some(source), limits::TEXT_BYTES, cuts);
         item.text("model", model, limits::TEXT_BYTES, cuts);
-        item.text_if("provider", model.starts_with("claude").then_some("anthropic"), limits::TEXT_BYTES, cuts);
+        item.text_if(
+            "provider",
+            model.starts_with("claude").then_some("anthropic"),
+            limits::TEXT_BYTES,
+            cuts,
+        );
         write_tokens(item, &tokens);
         item.raw_if("cost_usd", of("cost_usd").and_then(dollars_of));
         if let Some(latency) = latency {
@@ -139,7 +148,13 @@ impl<'a> Sessions<'a> {
         let Some(id) = id else { return };
         let known = self.seen.iter().any(|session| session.id == id);
         if !known && self.seen.len() < Self::MAX {
-            self.seen.push(Session { id, source, at, started: false, attributes });
+            self.seen.push(Session {
+                id,
+                source,
+                at,
+                started: false,
+                attributes,
+            });
         }
     }
 
@@ -160,7 +175,12 @@ impl<'a> Sessions<'a> {
                 item.text("session", session.id, limits::TEXT_BYTES, cuts);
                 item.plain("state", if session.started { "started" } else { "active" });
                 let mut tags = Tags::default();
-                for key in ["app.version", "terminal.type", "organization.id", "user.account_uuid"] {
+                for key in [
+                    "app.version",
+                    "terminal.type",
+                    "organization.id",
+                    "user.account_uuid",
+                ] {
                     tags.add_if(key, text_named(session.attributes, key), cuts);
                 }
                 if !tags.is_empty() {

@@ -30,7 +30,10 @@ mod tests {
         assert_eq!(cuts, Cuts(0));
         let long = "é".repeat(100);
         let short = cut(&long, 31, &mut cuts);
-        assert!(short.len() <= 31 && short.starts_with("éé") && short.ends_with(MARK), "{short}");
+        assert!(
+            short.len() <= 31 && short.starts_with("éé") && short.ends_with(MARK),
+            "{short}"
+        );
         assert_eq!(cuts, Cuts(1));
     }
 }

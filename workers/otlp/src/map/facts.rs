@@ -235,7 +235,9 @@ impl<'a> Facts<'a> {
 
     /// The model that answered, or else the one that was asked.
     pub(super) fn model(&self) -> Option<Cow<'a, str>> {
-        let named = self.text(Fact::ResponseModel).or_else(|| self.text(Fact::RequestModel));
+        let named = self
+            .text(Fact::ResponseModel)
+            .or_else(|| self.text(Fact::RequestModel));
         let asked = || self.text(Fact::Parameters).and_then(model_in);
         named.map(Cow::Borrowed).or_else(|| asked().map(Cow::Owned))
     }
@@ -286,5 +288,8 @@ pub(super) fn text_named<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'
 /// The value of the first attribute with this key.
 pub(super) fn named<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
     let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
-    attribute.value.as_ref().and_then(|AnyValue { value }| value.as_ref())
+    attribute
+        .value
+        .as_ref()
+        .and_then(|AnyValue { value }| value.as_ref())
 }

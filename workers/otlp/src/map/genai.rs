@@ -45,7 +45,12 @@ impl Call<'_> {
         }
         item.plain("status", self.status());
         item.text_if("error", self.error.as_deref(), limits::ERROR_BYTES, cuts);
-        item.text_if("session", facts.text(Fact::Conversation), limits::TEXT_BYTES, cuts);
+        item.text_if(
+            "session",
+            facts.text(Fact::Conversation),
+            limits::TEXT_BYTES,
+            cuts,
+        );
         item.hex("trace_id", &self.span.trace_id);
         let span_id = hex(&self.span.span_id);
         let mut tags = Tags::default();
@@ -69,7 +74,10 @@ impl Call<'_> {
 
     /// As an attribute, or as the event that some instrumentations write when the first token comes.
     fn ttft_ms(&self) -> Option<f64> {
-        let seconds = self.facts.number(Fact::TtftSeconds).map(|seconds| seconds * 1000.0);
+        let seconds = self
+            .facts
+            .number(Fact::TtftSeconds)
+            .map(|seconds| seconds * 1000.0);
         let given = seconds.or_else(|| self.facts.number(Fact::TtftMs));
         let seen = || {
             let mut events = self.span.events.iter();
@@ -112,8 +120,21 @@ fn failure(code: Option<f64>, kind: &str, text: &str) -> &'static str {
     let is = |number: f64| code == Some(number) || kind == number.to_string();
     let kind = kind.to_ascii_lowercase();
     let text = cut(text, 512, &mut Cuts::default()).to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| kind.contains(word) || text.contains(word));
-    if is(429.0) || says(&["ratelimit", "rate_limit", "rate limit", "too many requests", "throttl", "code: 429"]) {
+    let says = |words: &[&str]| {
+        words
+            .iter()
+            .any(|word| kind.contains(word) || text.contains(word))
+    };
+    if is(429.0)
+        || says(&[
+            "ratelimit",
+            "rate_limit",
+            "rate limit",
+            "too many requests",
+            "throttl",
+            "code: 429",
+        ])
+    {
         "rate_limited"
     } else if is(408.0) || is(504.0) || says(&["timeout", "timed out", "deadline"]) {
         "timeout"

@@ -78,7 +78,10 @@ fn is_trace(id: &[u8]) -> bool {
 
 /// What happened: the event's name, or else who wrote it, or how severe it is.
 fn name<'a>(record: &'a LogRecord, origin: &Origin<'a>) -> &'a str {
-    let given = [&*record.event_name, text_named(&record.attributes, "event.name").unwrap_or_default()];
+    let given = [
+        &*record.event_name,
+        text_named(&record.attributes, "event.name").unwrap_or_default(),
+    ];
     let scope = origin.scope_name;
     let names = given.into_iter().chain([scope, severity(record)]);
     let mut names = names.filter(|name| !name.trim().is_empty());
@@ -105,7 +108,10 @@ fn data(item: &mut Object<'_>, record: &LogRecord, origin: &Origin<'_>, cuts: &m
         any(object.member("body"), Some(body), &mut room);
     }
     object.text_if("severity", Some(severity(record)), limits::TEXT_BYTES, room.cuts);
-    object.raw_if("severity_number", (record.severity_number != 0).then_some(record.severity_number));
+    object.raw_if(
+        "severity_number",
+        (record.severity_number != 0).then_some(record.severity_number),
+    );
     if record.span_id.len() == 8 && record.span_id.iter().any(|byte| *byte != 0) {
         object.hex("span_id", &record.span_id);
     }

@@ -44,9 +44,18 @@ pub(super) fn operation<'a>(facts: &Facts<'a>, kind: i32) -> Option<&'a str> {
 /// tokens say so.
 pub(super) fn is_model_call(facts: &Facts<'_>, operation: Option<&str>) -> bool {
     let says = |fact| facts.has(fact);
-    let names_operation = [Fact::Operation, Fact::OpenInferenceKind, Fact::RequestType, Fact::VercelOperation];
+    let names_operation = [
+        Fact::Operation,
+        Fact::OpenInferenceKind,
+        Fact::RequestType,
+        Fact::VercelOperation,
+    ];
     if names_operation.into_iter().any(says) {
-        let known = |operation: &str| MODEL_CALLS.iter().any(|known| known.eq_ignore_ascii_case(operation));
+        let known = |operation: &str| {
+            MODEL_CALLS
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(operation))
+        };
         return operation.is_some_and(known);
     }
     let counted = says(Fact::Input) || says(Fact::Output);

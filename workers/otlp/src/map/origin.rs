@@ -51,7 +51,12 @@ impl<'a> Origin<'a> {
         object.text_if("version", Some(&scope.version), 1024, cuts);
         if !scope.attributes.is_empty() {
             let mut inner = Object::begin(object.member("attributes"));
-            members(&mut inner, &scope.attributes, &[], &mut Room { end: BYTES_MAX, cuts });
+            members(
+                &mut inner,
+                &scope.attributes,
+                &[],
+                &mut Room { end: BYTES_MAX, cuts },
+            );
             inner.end();
         }
         object.end();

@@ -52,7 +52,10 @@ pub(super) fn write<'a>(
     let fault = if point.name.trim().is_empty() {
         Some(("the metric has no name", "name it"))
     } else if !point.value.is_finite() {
-        Some(("its value is not a finite number", "leave the point out, or flag it as having no value"))
+        Some((
+            "its value is not a finite number",
+            "leave the point out, or flag it as having no value",
+        ))
     } else if too_far_ahead(point.at, sender.now) {
         Some((AHEAD, SET_CLOCK))
     } else {
@@ -79,7 +82,12 @@ pub(super) fn write<'a>(
         if point.suffix.is_empty() {
             item.text("name", point.name, limits::NAME_BYTES, cuts);
         } else {
-            item.text("name", &format!("{}{}", point.name, point.suffix), limits::NAME_BYTES, cuts);
+            item.text(
+                "name",
+                &format!("{}{}", point.name, point.suffix),
+                limits::NAME_BYTES,
+                cuts,
+            );
         }
         item.number("value", point.value);
         item.plain("metric_type", point.kind);
@@ -112,11 +120,17 @@ pub(super) fn explicit<'a>(
     let without_buckets = point.bucket_counts.is_empty() && point.explicit_bounds.is_empty();
     let bounds = &point.explicit_bounds;
     let fault = if !without_buckets && point.bucket_counts.len() != bounds.len() + 1 {
-        Some(("it has not one bucket more than bounds", "send a count for every bucket"))
+        Some((
+            "it has not one bucket more than bounds",
+            "send a count for every bucket",
+        ))
     } else if !bounds.iter().all(|bound| bound.is_finite()) || !bounds.is_sorted_by(|one, next| one < next) {
         Some(("its bounds do not rise", "send finite bounds in rising order"))
     } else if !without_buckets && !adds_up(point.count, &[&point.bucket_counts], 0) {
-        Some(("its buckets do not add up to its count", "send the count of all observations"))
+        Some((
+            "its buckets do not add up to its count",
+            "send the count of all observations",
+        ))
     } else {
         None
     };
@@ -147,7 +161,10 @@ pub(super) fn exponential<'a>(
     object.raw("scale", point.scale);
     object.raw("zero_count", point.zero_count);
     for (side, buckets) in [("positive", &point.positive), ("negative", &point.negative)] {
-        if let Some(buckets) = buckets.as_ref().filter(|buckets| !buckets.bucket_counts.is_empty()) {
+        if let Some(buckets) = buckets
+            .as_ref()
+            .filter(|buckets| !buckets.bucket_counts.is_empty())
+        {
             let mut inner = Object::begin(object.member(side));
             inner.raw("offset", buckets.offset);
             array(inner.member("counts"), &buckets.bucket_counts, show);
@@ -155,10 +172,13 @@ pub(super) fn exponential<'a>(
         }
     }
     object.end();
-    let counts = |buckets: &'a Option<Buckets>| buckets.as_ref().map_or(&[][..], |found| &found.bucket_counts);
+    let counts =
+        |buckets: &'a Option<Buckets>| buckets.as_ref().map_or(&[][..], |found| &found.bucket_counts);
     let sides = [counts(&point.positive), counts(&point.negative)];
-    let fault = (!adds_up(point.count, &sides, point.zero_count))
-        .then_some(("its buckets do not add up to its count", "send the count of all observations"));
+    let fault = (!adds_up(point.count, &sides, point.zero_count)).then_some((
+        "its buckets do not add up to its count",
+        "send the count of all observations",
+    ));
     let point = Point {
         name,
         suffix: "",

@@ -15,8 +15,8 @@ use super::operation::{is_model_call, operation};
 use super::origin::Origin;
 use super::tokens::Tokens;
 use super::value::{Room, members};
-use super::write::Object;
 use super::wrappers::Recent;
+use super::write::Object;
 use super::{AHEAD, Kind, Mapped, SET_CLOCK, time, too_far_ahead};
 
 /// Bytes of a span's attributes, events and links, resource and scope included, as JSON: some room below the limit.
@@ -58,7 +58,10 @@ fn step<'a>(span: &'a Span, origin: &Origin<'a>, now: Time, mapped: &mut Mapped)
     }
     let facts = Facts::read(&span.attributes);
     let operation = operation(&facts, span.kind);
-    let source = origin.service.or_else(|| facts.text(Fact::Agent)).unwrap_or_default();
+    let source = origin
+        .service
+        .or_else(|| facts.text(Fact::Agent))
+        .unwrap_or_default();
     let (start, end) = (time(span.start_time_unix_nano), time(span.end_time_unix_nano));
     let error = error(span);
     let Mapped { batch, cuts, .. } = &mut *mapped;
@@ -75,7 +78,12 @@ fn step<'a>(span: &'a Span, origin: &Origin<'a>, now: Time, mapped: &mut Mapped)
         item.time("end", end);
         item.plain("status", if error.is_some() { "error" } else { "ok" });
         item.text_if("error", error.as_deref(), limits::ERROR_BYTES, cuts);
-        item.text_if("session", facts.text(Fact::Conversation), limits::TEXT_BYTES, cuts);
+        item.text_if(
+            "session",
+            facts.text(Fact::Conversation),
+            limits::TEXT_BYTES,
+            cuts,
+        );
         attributes(item, span, origin, cuts);
     });
     if !is_model_call(&facts, operation) {
@@ -88,7 +96,18 @@ fn step<'a>(span: &'a Span, origin: &Origin<'a>, now: Time, mapped: &mut Mapped)
         return None;
     }
     let scope = origin.scope_name;
-    Some(Call { span, facts, tokens, operation, source, model, scope, start, end, error })
+    Some(Call {
+        span,
+        facts,
+        tokens,
+        operation,
+        source,
+        model,
+        scope,
+        start,
+        end,
+        error,
+    })
 }
 
 /// What a span has that no step may have: problem and fix.
@@ -99,13 +118,22 @@ fn fault(span: &Span, now: Time) -> Option<(&'static str, &'static str)> {
         return Some(("it has no name", "name it"));
     }
     if !is_id(&span.trace_id, 16) {
-        return Some(("its trace id is not 16 bytes, or all zero", "send the id of its trace"));
+        return Some((
+            "its trace id is not 16 bytes, or all zero",
+            "send the id of its trace",
+        ));
     }
     if !is_id(&span.span_id, 8) {
-        return Some(("its span id is not 8 bytes, or all zero", "send the id of the span"));
+        return Some((
+            "its span id is not 8 bytes, or all zero",
+            "send the id of the span",
+        ));
     }
     if !matches!(span.parent_span_id.len(), 0 | 8) {
-        return Some(("its parent's id is not 8 bytes", "send the id of the parent, or none"));
+        return Some((
+            "its parent's id is not 8 bytes",
+            "send the id of the parent, or none",
+        ));
     }
     if start > 0 && end > 0 && end < start {
         return Some(("it ends before it starts", "send times of one clock"));
@@ -126,7 +154,11 @@ fn error(span: &Span) -> Option<String> {
     let told = exception.map(|event| {
         let part = |key| text_named(&event.attributes, key).unwrap_or_default();
         let (kind, text) = (part("exception.type"), part("exception.message"));
-        let between = if kind.is_empty() || text.is_empty() { "" } else { ": " };
+        let between = if kind.is_empty() || text.is_empty() {
+            ""
+        } else {
+            ": "
+        };
         format!("{kind}{between}{text}")
     });
     let told = told.filter(|told| !told.is_empty());
@@ -142,16 +174,28 @@ fn attributes(item: &mut Object<'_>, span: &Span, origin: &Origin<'_>, cuts: &mu
     members(&mut object, &span.attributes, &RESERVED, &mut room);
     origin.write(&mut object);
     object.text_if("trace_state", Some(&span.trace_state), 1024, room.cuts);
-    list(&mut object, "events", &span.events, &mut room, |entry, event, room| {
-        entry.text("name", &event.name, limits::NAME_BYTES, room.cuts);
-        entry.time("time", time(event.time_unix_nano));
-        inner_attributes(entry, &event.attributes, room);
-    });
-    list(&mut object, "links", &span.links, &mut room, |entry, link, room| {
-        entry.hex("trace_id", link.trace_id.get(..16).unwrap_or_default());
-        entry.hex("span_id", link.span_id.get(..8).unwrap_or_default());
-        inner_attributes(entry, &link.attributes, room);
-    });
+    list(
+        &mut object,
+        "events",
+        &span.events,
+        &mut room,
+        |entry, event, room| {
+            entry.text("name", &event.name, limits::NAME_BYTES, room.cuts);
+            entry.time("time", time(event.time_unix_nano));
+            inner_attributes(entry, &event.attributes, room);
+        },
+    );
+    list(
+        &mut object,
+        "links",
+        &span.links,
+        &mut room,
+        |entry, link, room| {
+            entry.hex("trace_id", link.trace_id.get(..16).unwrap_or_default());
+            entry.hex("span_id", link.span_id.get(..8).unwrap_or_default());
+            inner_attributes(entry, &link.attributes, room);
+        },
+    );
     object.end();
 }
 

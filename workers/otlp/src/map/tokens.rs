@@ -35,19 +35,25 @@ impl Tokens {
         let adds_cache = input_excludes_cache || total_is(cached) || total_is(both);
         let adds_reasoning = total_is(reasoning) || total_is(both);
         self.input = self.input.map(|input| with_part(input, cached, adds_cache));
-        self.output = self.output.map(|output| with_part(output, reasoning, adds_reasoning));
+        self.output = self
+            .output
+            .map(|output| with_part(output, reasoning, adds_reasoning));
         self
-    }
-
-    /// Whether anything was counted.
-    pub(super) fn any(&self) -> bool {
-        self.input.is_some() || self.output.is_some()
     }
 
     /// Whether the contract accepts the counts.
     pub(super) fn are_possible(&self) -> bool {
-        let counts = [self.input, self.output, self.cache_read, self.cache_write, self.reasoning];
-        counts.into_iter().flatten().all(|count| count <= schemas::limits::TOKENS)
+        let counts = [
+            self.input,
+            self.output,
+            self.cache_read,
+            self.cache_write,
+            self.reasoning,
+        ];
+        counts
+            .into_iter()
+            .flatten()
+            .all(|count| count <= schemas::limits::TOKENS)
     }
 }
 
@@ -97,10 +103,19 @@ mod tests {
         let wanted = tokens(180, 50, 60, 20, 30);
         assert_eq!(tokens(100, 50, 60, 20, 30).inclusive(Some(230), false), wanted);
         assert_eq!(tokens(100, 50, 60, 20, 30).inclusive(None, true), wanted);
-        assert_eq!(tokens(10, 50, 60, 20, 30).inclusive(None, false), tokens(90, 50, 60, 20, 30));
+        assert_eq!(
+            tokens(10, 50, 60, 20, 30).inclusive(None, false),
+            tokens(90, 50, 60, 20, 30)
+        );
         // Google counts thoughts beside what it answers.
-        assert_eq!(tokens(100, 50, 0, 0, 300).inclusive(None, false), tokens(100, 350, 0, 0, 300));
-        assert_eq!(tokens(100, 50, 0, 0, 30).inclusive(Some(180), false), tokens(100, 80, 0, 0, 30));
+        assert_eq!(
+            tokens(100, 50, 0, 0, 300).inclusive(None, false),
+            tokens(100, 350, 0, 0, 300)
+        );
+        assert_eq!(
+            tokens(100, 50, 0, 0, 30).inclusive(Some(180), false),
+            tokens(100, 80, 0, 0, 30)
+        );
     }
 
     #[test]

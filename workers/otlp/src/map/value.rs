@@ -31,7 +31,12 @@ impl Room<'_> {
 }
 
 /// Adds attributes as members of an object. `reserved` names are the object's own.
-pub(super) fn members(object: &mut Object<'_>, attributes: &[KeyValue], reserved: &[&str], room: &mut Room<'_>) {
+pub(super) fn members(
+    object: &mut Object<'_>,
+    attributes: &[KeyValue],
+    reserved: &[&str],
+    room: &mut Room<'_>,
+) {
     for (at, attribute) in attributes.iter().enumerate() {
         if at == MEMBERS || object.len() >= room.end {
             room.cuts.0 += 1;

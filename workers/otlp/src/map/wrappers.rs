@@ -36,7 +36,9 @@ impl Recent {
         for call in calls {
             self.remember(tenant, call);
         }
-        let twice = calls.iter().map(|call| self.is_around(tenant, call) || self.is_beside(tenant, call));
+        let twice = calls
+            .iter()
+            .map(|call| self.is_around(tenant, call) || self.is_beside(tenant, call));
         twice.collect()
     }
 
@@ -51,7 +53,12 @@ impl Recent {
         }
         if let (Some(response), Some(start), Some(end)) = (response(tenant, call), call.start, call.end) {
             let scope = hash(call.scope);
-            self.answered.entry(response, || Told { span, scope, start, end });
+            self.answered.entry(response, || Told {
+                span,
+                scope,
+                start,
+                end,
+            });
         }
     }
 
@@ -61,7 +68,9 @@ impl Recent {
         let (Some(own), Some(counts)) = (own, counted(call)) else {
             return false;
         };
-        self.within.get(&own).is_some_and(|within| within.is_repeated_by(counts))
+        self.within
+            .get(&own)
+            .is_some_and(|within| within.is_repeated_by(counts))
     }
 
     /// Whether another instrumentation told of the same response at the same time.
@@ -118,7 +127,10 @@ struct Remembered<K, V> {
 
 impl<K, V> Default for Remembered<K, V> {
     fn default() -> Self {
-        Self { new: HashMap::new(), old: HashMap::new() }
+        Self {
+            new: HashMap::new(),
+            old: HashMap::new(),
+        }
     }
 }
 

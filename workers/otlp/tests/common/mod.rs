@@ -36,8 +36,13 @@ pub fn items(mapped: Mapped) -> Vec<(Kind, Value)> {
                 item.write_line(&mut line);
                 items.push((kind, serde_json::from_slice(&line).expect("a line of JSON")));
             }
-            Decoded::Rejected { payload, rejection, .. } => {
-                panic!("{rejection}: {}", String::from_utf8_lossy(&payload[..payload.len().min(2000)]))
+            Decoded::Rejected {
+                payload, rejection, ..
+            } => {
+                panic!(
+                    "{rejection}: {}",
+                    String::from_utf8_lossy(&payload[..payload.len().min(2000)])
+                )
             }
         });
         assert_eq!(items.len() - before, message.items);
@@ -47,5 +52,9 @@ pub fn items(mapped: Mapped) -> Vec<(Kind, Value)> {
 
 /// The items of one kind.
 pub fn of(kind: Kind, items: &[(Kind, Value)]) -> Vec<&Value> {
-    items.iter().filter(|(of, _)| *of == kind).map(|(_, item)| item).collect()
+    items
+        .iter()
+        .filter(|(of, _)| *of == kind)
+        .map(|(_, item)| item)
+        .collect()
 }
