@@ -83,11 +83,11 @@ proptest! {
     fn spans_of_any_shape(name in ".{0,300}", key in ".{0,300}", text in ".{0,2000}", depth in 0_usize..60, number in any::<f64>(), ends in any::<u64>()) {
         let mut value = Value::StringValue(text.clone());
         for level in 0..depth {
-            let inner = Some(AnyValue { value: Some(value) });
+            let inner = AnyValue { value: Some(value) };
             value = if level % 2 == 0 {
-                Value::ArrayValue(ArrayValue { values: vec![inner.expect("a value")] })
+                Value::ArrayValue(ArrayValue { values: vec![inner] })
             } else {
-                Value::KvlistValue(KeyValueList { values: vec![KeyValue { key: key.clone(), value: inner, ..Default::default() }] })
+                Value::KvlistValue(KeyValueList { values: vec![KeyValue { key: key.clone(), value: Some(inner), ..Default::default() }] })
             };
         }
         let attributes = vec![attribute(&key, value), attribute("gen_ai.usage.cost", Value::DoubleValue(number)),

@@ -36,8 +36,8 @@ struct Answer {
 impl Worker {
     async fn start(config: Config) -> Self {
         let server = TestServer::start().await.expect("a server");
-        let streams = StreamsConfig::default();
-        let connecting = Context::connect(&server.config(), &streams, "otlp", CancellationToken::new());
+        let (nats, streams) = (server.config(), StreamsConfig::default());
+        let connecting = Context::connect(&nats, &streams, "otlp", CancellationToken::new());
         let context = connecting.await.expect("a connection");
         context.ensure_topology().await.expect("streams");
         let free = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -47,128 +47,162 @@ pub(super) enum Fact {
 const FACTS: usize = Fact::Parameters as usize + 1;
 
 /// What an attribute says, and the rank of its name: 0 is the current one.
-#[rustfmt::skip]
 fn fact(key: &str) -> Option<(Fact, u8)> {
+    match key.split_once('.') {
+        Some(("gen_ai", rest)) => gen_ai(rest),
+        Some(("llm", rest)) => llm(rest),
+        Some(("ai", rest)) => vercel(rest),
+        _ => other(key),
+    }
+}
+
+/// OpenTelemetry's, current and older, behind `gen_ai.`.
+#[rustfmt::skip]
+fn gen_ai(key: &str) -> Option<(Fact, u8)> {
     use Fact::{
-        Agent, CacheRead, CacheWrite, Conversation, Cost, ErrorType, Finish, Input, InputDetails, OpenInferenceKind,
-        Operation, Output, Parameters, Provider, Reasoning, RequestModel, RequestType, ResponseId, ResponseModel,
-        ServiceTier, StatusCode, Tool, Total, TraceloopEntity, TraceloopKind, TtftMs, TtftSeconds, VercelOperation, Workflow,
+        Agent, CacheRead, CacheWrite, Conversation, Cost, Finish, Input, Operation, Output, Provider,
+        Reasoning, RequestModel, ResponseId, ResponseModel, ServiceTier, Tool, Total, TtftSeconds,
+        Workflow,
     };
     Some(match key {
-        "gen_ai.operation.name" => (Operation, 0),
+        "operation.name" => (Operation, 0),
+        "provider.name" => (Provider, 0),
+        "system" => (Provider, 1),
+        "response.model" => (ResponseModel, 0),
+        "request.model" => (RequestModel, 0),
+        "response.id" => (ResponseId, 0),
+        "usage.input_tokens" => (Input, 0),
+        "usage.prompt_tokens" => (Input, 1),
+        "usage.output_tokens" => (Output, 0),
+        "usage.completion_tokens" => (Output, 1),
+        "usage.total_tokens" => (Total, 0),
+        "usage.cache_read.input_tokens" => (CacheRead, 0),
+        "usage.cache_read_input_tokens" => (CacheRead, 1),
+        "usage.details.cache_read_tokens" => (CacheRead, 2),
+        "usage.details.cache_read_input_tokens" => (CacheRead, 3),
+        "usage.cache_creation.input_tokens" => (CacheWrite, 0),
+        "usage.cache_write.input_tokens" => (CacheWrite, 1),
+        "usage.cache_creation_input_tokens" => (CacheWrite, 1),
+        "usage.details.cache_write_tokens" => (CacheWrite, 2),
+        "usage.details.cache_creation_input_tokens" => (CacheWrite, 3),
+        "usage.reasoning.output_tokens" => (Reasoning, 0),
+        "usage.reasoning_tokens" => (Reasoning, 1),
+        "usage.details.reasoning_tokens" => (Reasoning, 2),
+        "usage.cost" => (Cost, 0),
+        "usage.cost_usd" => (Cost, 1),
+        "usage.total_cost" => (Cost, 2),
+        "response.time_to_first_chunk" => (TtftSeconds, 0),
+        "response.time_to_first_token" => (TtftSeconds, 1),
+        "server.time_to_first_token" => (TtftSeconds, 2),
+        "response.finish_reasons" => (Finish, 0),
+        "agent.name" => (Agent, 0),
+        "agent.id" => (Agent, 3),
+        "tool.name" => (Tool, 0),
+        "workflow.name" => (Workflow, 0),
+        "conversation.id" => (Conversation, 0),
+        "openai.response.service_tier" => (ServiceTier, 1),
+        _ => return None,
+    })
+}
+
+/// OpenInference's and OpenLLMetry's, behind `llm.`.
+#[rustfmt::skip]
+fn llm(key: &str) -> Option<(Fact, u8)> {
+    use Fact::{
+        CacheRead, CacheWrite, Cost, Finish, Input, Output, Parameters, Provider, Reasoning, RequestModel,
+        RequestType, ResponseModel, Total,
+    };
+    Some(match key {
+        "request.type" => (RequestType, 0),
+        "provider" => (Provider, 2),
+        "system" => (Provider, 4),
+        "vendor" => (Provider, 5),
+        "response.model_name" => (ResponseModel, 2),
+        "response.model" => (ResponseModel, 3),
+        "model_name" => (RequestModel, 1),
+        "request.model" => (RequestModel, 3),
+        "request.model_name" => (RequestModel, 6),
+        "invocation_parameters" => (Parameters, 0),
+        "token_count.prompt" => (Input, 2),
+        "usage.prompt_tokens" => (Input, 3),
+        "usage.input_tokens" => (Input, 4),
+        "token_count.completion" => (Output, 2),
+        "usage.completion_tokens" => (Output, 3),
+        "usage.output_tokens" => (Output, 4),
+        "usage.total_tokens" => (Total, 1),
+        "token_count.total" => (Total, 2),
+        "token_count.prompt_details.cache_read" => (CacheRead, 4),
+        "usage.cache_read_input_tokens" => (CacheRead, 5),
+        "token_count.prompt_details.cache_write" => (CacheWrite, 4),
+        "usage.cache_creation_input_tokens" => (CacheWrite, 5),
+        "token_count.completion_details.reasoning" => (Reasoning, 3),
+        "usage.reasoning_tokens" => (Reasoning, 4),
+        "cost.total" => (Cost, 3),
+        "finish_reason" => (Finish, 2),
+        "response.finish_reason" => (Finish, 3),
+        _ => return None,
+    })
+}
+
+/// The Vercel AI SDK's, behind `ai.`.
+#[rustfmt::skip]
+fn vercel(key: &str) -> Option<(Fact, u8)> {
+    use Fact::{
+        CacheRead, CacheWrite, Conversation, Finish, Input, InputDetails, Output, Provider, Reasoning,
+        RequestModel, ResponseId, ResponseModel, Tool, Total, TtftMs, VercelOperation,
+    };
+    Some(match key {
+        "operationId" => (VercelOperation, 0),
+        "model.provider" => (Provider, 3),
+        "response.model" => (ResponseModel, 1),
+        "model.id" => (RequestModel, 2),
+        "response.id" => (ResponseId, 1),
+        "usage.inputTokens" => (Input, 5),
+        "usage.promptTokens" => (Input, 6),
+        "usage.tokens" => (Input, 7),
+        "usage.outputTokens" => (Output, 5),
+        "usage.completionTokens" => (Output, 6),
+        "usage.totalTokens" => (Total, 3),
+        "usage.inputTokenDetails.cacheReadTokens" => (CacheRead, 6),
+        "usage.cachedInputTokens" => (CacheRead, 7),
+        "usage.inputTokenDetails.cacheWriteTokens" => (CacheWrite, 6),
+        "usage.inputTokenDetails.noCacheTokens" => (InputDetails, 0),
+        "usage.outputTokenDetails.reasoningTokens" => (Reasoning, 5),
+        "usage.reasoningTokens" => (Reasoning, 6),
+        "response.msToFirstChunk" => (TtftMs, 0),
+        "response.finishReason" => (Finish, 1),
+        "toolCall.name" => (Tool, 2),
+        "telemetry.metadata.sessionId" => (Conversation, 3),
+        _ => return None,
+    })
+}
+
+/// All others.
+#[rustfmt::skip]
+fn other(key: &str) -> Option<(Fact, u8)> {
+    use Fact::{
+        Agent, Conversation, Cost, ErrorType, OpenInferenceKind, RequestModel, ServiceTier, StatusCode,
+        Tool, TraceloopEntity, TraceloopKind, Workflow,
+    };
+    Some(match key {
         "openinference.span.kind" => (OpenInferenceKind, 0),
         "traceloop.span.kind" => (TraceloopKind, 0),
         "traceloop.entity.name" => (TraceloopEntity, 0),
-        "llm.request.type" => (RequestType, 0),
-        "ai.operationId" => (VercelOperation, 0),
-
-        "gen_ai.provider.name" => (Provider, 0),
-        "gen_ai.system" => (Provider, 1),
-        "llm.provider" => (Provider, 2),
-        "ai.model.provider" => (Provider, 3),
-        "llm.system" => (Provider, 4),
-        "llm.vendor" => (Provider, 5),
-
-        "gen_ai.response.model" => (ResponseModel, 0),
-        "ai.response.model" => (ResponseModel, 1),
-        "llm.response.model_name" => (ResponseModel, 2),
-        "llm.response.model" => (ResponseModel, 3),
-        "gen_ai.request.model" => (RequestModel, 0),
-        "llm.model_name" => (RequestModel, 1),
-        "ai.model.id" => (RequestModel, 2),
-        "llm.request.model" => (RequestModel, 3),
         "embedding.model_name" => (RequestModel, 4),
         "reranker.model_name" => (RequestModel, 5),
-        "llm.request.model_name" => (RequestModel, 6),
-        "llm.invocation_parameters" => (Parameters, 0),
-        "gen_ai.response.id" => (ResponseId, 0),
-        "ai.response.id" => (ResponseId, 1),
-
-        "gen_ai.usage.input_tokens" => (Input, 0),
-        "gen_ai.usage.prompt_tokens" => (Input, 1),
-        "llm.token_count.prompt" => (Input, 2),
-        "llm.usage.prompt_tokens" => (Input, 3),
-        "llm.usage.input_tokens" => (Input, 4),
-        "ai.usage.inputTokens" => (Input, 5),
-        "ai.usage.promptTokens" => (Input, 6),
-        "ai.usage.tokens" => (Input, 7),
-
-        "gen_ai.usage.output_tokens" => (Output, 0),
-        "gen_ai.usage.completion_tokens" => (Output, 1),
-        "llm.token_count.completion" => (Output, 2),
-        "llm.usage.completion_tokens" => (Output, 3),
-        "llm.usage.output_tokens" => (Output, 4),
-        "ai.usage.outputTokens" => (Output, 5),
-        "ai.usage.completionTokens" => (Output, 6),
-
-        "gen_ai.usage.total_tokens" => (Total, 0),
-        "llm.usage.total_tokens" => (Total, 1),
-        "llm.token_count.total" => (Total, 2),
-        "ai.usage.totalTokens" => (Total, 3),
-
-        "gen_ai.usage.cache_read.input_tokens" => (CacheRead, 0),
-        "gen_ai.usage.cache_read_input_tokens" => (CacheRead, 1),
-        "gen_ai.usage.details.cache_read_tokens" => (CacheRead, 2),
-        "gen_ai.usage.details.cache_read_input_tokens" => (CacheRead, 3),
-        "llm.token_count.prompt_details.cache_read" => (CacheRead, 4),
-        "llm.usage.cache_read_input_tokens" => (CacheRead, 5),
-        "ai.usage.inputTokenDetails.cacheReadTokens" => (CacheRead, 6),
-        "ai.usage.cachedInputTokens" => (CacheRead, 7),
-
-        "gen_ai.usage.cache_creation.input_tokens" => (CacheWrite, 0),
-        "gen_ai.usage.cache_write.input_tokens" => (CacheWrite, 1),
-        "gen_ai.usage.cache_creation_input_tokens" => (CacheWrite, 1),
-        "gen_ai.usage.details.cache_write_tokens" => (CacheWrite, 2),
-        "gen_ai.usage.details.cache_creation_input_tokens" => (CacheWrite, 3),
-        "llm.token_count.prompt_details.cache_write" => (CacheWrite, 4),
-        "llm.usage.cache_creation_input_tokens" => (CacheWrite, 5),
-        "ai.usage.inputTokenDetails.cacheWriteTokens" => (CacheWrite, 6),
-        "ai.usage.inputTokenDetails.noCacheTokens" => (InputDetails, 0),
-
-        "gen_ai.usage.reasoning.output_tokens" => (Reasoning, 0),
-        "gen_ai.usage.reasoning_tokens" => (Reasoning, 1),
-        "gen_ai.usage.details.reasoning_tokens" => (Reasoning, 2),
-        "llm.token_count.completion_details.reasoning" => (Reasoning, 3),
-        "llm.usage.reasoning_tokens" => (Reasoning, 4),
-        "ai.usage.outputTokenDetails.reasoningTokens" => (Reasoning, 5),
-        "ai.usage.reasoningTokens" => (Reasoning, 6),
-
-        "gen_ai.usage.cost" => (Cost, 0),
-        "gen_ai.usage.cost_usd" => (Cost, 1),
-        "gen_ai.usage.total_cost" => (Cost, 2),
-        "llm.cost.total" => (Cost, 3),
         "operation.cost" => (Cost, 4),
-
-        "gen_ai.response.time_to_first_chunk" => (TtftSeconds, 0),
-        "gen_ai.response.time_to_first_token" => (TtftSeconds, 1),
-        "gen_ai.server.time_to_first_token" => (TtftSeconds, 2),
-        "ai.response.msToFirstChunk" => (TtftMs, 0),
-
-        "gen_ai.response.finish_reasons" => (Finish, 0),
-        "ai.response.finishReason" => (Finish, 1),
-        "llm.finish_reason" => (Finish, 2),
-        "llm.response.finish_reason" => (Finish, 3),
         "error.type" => (ErrorType, 0),
         "exception.type" => (ErrorType, 1),
         "http.response.status_code" => (StatusCode, 0),
         "http.status_code" => (StatusCode, 1),
-
-        "gen_ai.agent.name" => (Agent, 0),
         "agent.name" => (Agent, 1),
         "agent_name" => (Agent, 2),
-        "gen_ai.agent.id" => (Agent, 3),
-        "gen_ai.tool.name" => (Tool, 0),
         "tool.name" => (Tool, 1),
-        "ai.toolCall.name" => (Tool, 2),
-        "gen_ai.workflow.name" => (Workflow, 0),
         "traceloop.workflow.name" => (Workflow, 1),
-        "gen_ai.conversation.id" => (Conversation, 0),
         "session.id" => (Conversation, 1),
         "traceloop.association.properties.session_id" => (Conversation, 2),
-        "ai.telemetry.metadata.sessionId" => (Conversation, 3),
         "langfuse.session.id" => (Conversation, 4),
         "openai.response.service_tier" => (ServiceTier, 0),
-        "gen_ai.openai.response.service_tier" => (ServiceTier, 1),
         _ => return None,
     })
 }

@@ -220,8 +220,8 @@ fn totals(object: &mut Object<'_>, count: u64, sum: Option<f64>, min: Option<f64
 }
 
 fn adds_up(count: u64, sides: &[&[u64]], zero: u64) -> bool {
-    let all = sides.iter().flat_map(|side| side.iter());
-    all.fold(Some(zero), |sum, more| sum?.checked_add(*more)) == Some(count)
+    let mut all = sides.iter().flat_map(|side| side.iter()).copied();
+    all.try_fold(zero, u64::checked_add) == Some(count)
 }
 
 /// The mean, which stands for the whole where only one number is looked at.
