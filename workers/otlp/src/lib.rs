@@ -52,6 +52,14 @@ pub struct Listeners {
 }
 
 impl Listeners {
+    /// Where OTLP/gRPC is.
+    ///
+    /// # Errors
+    /// When the listener is not usable.
+    pub fn grpc_address(&self) -> std::io::Result<SocketAddr> {
+        self.grpc.local_addr()
+    }
+
     /// Where OTLP/HTTP is.
     ///
     /// # Errors
@@ -94,8 +102,7 @@ pub async fn run(config: Config, listeners: Listeners, context: Context) -> anyh
         body_bytes_max: config.body_megabytes_max << 20,
     };
     let address = listeners
-        .grpc
-        .local_addr()
+        .grpc_address()
         .context("the gRPC listener has no address")?;
     tracing::info!(worker = "otlp", address = %format_args!("http://{address}"), "listening for OTLP/gRPC");
     let limits = bus::http::Limits {
