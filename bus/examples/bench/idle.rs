@@ -19,6 +19,10 @@ pub async fn measure(programs: &Programs) -> anyhow::Result<Idle> {
         "--set",
         "gateway.listen=127.0.0.1:0",
         "--set",
+        "otlp.listen_http=127.0.0.1:0",
+        "--set",
+        "otlp.listen_grpc=127.0.0.1:0",
+        "--set",
         "monitor.listen=127.0.0.1:0",
     ];
     let process = Process::start(&programs.aiai, data.path(), &listen)?;

@@ -149,6 +149,10 @@ impl World {
             "dashboard.listen=127.0.0.1:0",
             "--set",
             "gateway.listen=127.0.0.1:0",
+            "--set",
+            "otlp.listen_http=127.0.0.1:0",
+            "--set",
+            "otlp.listen_grpc=127.0.0.1:0",
         ]);
         let mut process = Process::start(aiai, self.data.path(), &arguments)?;
         let started = Instant::now();

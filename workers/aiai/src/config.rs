@@ -51,6 +51,8 @@ pub struct Config {
     pub dashboard: dashboard::Config,
     /// Worker gateway.
     pub gateway: gateway::Config,
+    /// Worker otlp.
+    pub otlp: otlp::Config,
 }
 
 impl Config {
@@ -128,6 +130,7 @@ pub fn load(settings: &Settings) -> anyhow::Result<Loaded> {
         .map_err(|error| anyhow!("configuration: {}", one_line(&error.to_string())))?;
     config.dashboard.validate()?;
     config.gateway.validate()?;
+    config.otlp.validate()?;
     Ok(Loaded { config, entries })
 }
 
@@ -273,6 +276,7 @@ mod tests {
             "dashboard_feed": dashboard_feed::Config::default(),
             "dashboard": dashboard::Config::default(),
             "gateway": gateway::Config::default(),
+            "otlp": otlp::Config::default(),
         });
         assert_eq!(in_file, in_code);
         let keys = DEFAULTS

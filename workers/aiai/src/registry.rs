@@ -77,6 +77,11 @@ pub const WORKERS: &[Worker] = &[
         about: "takes in what agents publish by HTTP: to INGEST",
         prepare: gateway,
     },
+    Worker {
+        name: "otlp",
+        about: "takes in what OpenTelemetry SDKs send: to INGEST",
+        prepare: otlp,
+    },
 ];
 
 fn ready<F>(run: impl FnOnce(Context) -> F + Send + 'static) -> Ready
@@ -174,6 +179,18 @@ fn gateway(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
         Ok(Ready {
             address: Some(address),
             ..ready(move |context| gateway::run(settings, listener, context))
+        })
+    })
+}
+
+fn otlp(config: &Config) -> BoxFuture<'static, anyhow::Result<Ready>> {
+    let settings = config.otlp.clone();
+    Box::pin(async move {
+        let listeners = otlp::bind(&settings).await?;
+        let address = listeners.http_address()?;
+        Ok(Ready {
+            address: Some(address),
+            ..ready(move |context| otlp::run(settings, listeners, context))
         })
     })
 }

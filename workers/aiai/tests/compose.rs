@@ -95,7 +95,7 @@ fn every_worker_has_a_service_that_is_watched_and_reachable_from_here_only() {
         for port in texts(&service["ports"]) {
             assert!(port.starts_with("127.0.0.1:"), "{name}: {port}");
             assert!(
-                ["nats", "dashboard", "gateway"].contains(&name),
+                ["nats", "dashboard", "gateway", "otlp"].contains(&name),
                 "{name} could not be scaled: {port}"
             );
         }
@@ -255,7 +255,7 @@ impl Stack {
                 "nats://nats:4222" => self.fleet.url.clone(),
                 "127.0.0.1:8010" => format!("127.0.0.1:{monitor_port}"),
                 "0.0.0.0:8000" => format!("127.0.0.1:{}", self.dashboard_port),
-                "0.0.0.0:8001" => "127.0.0.1:0".to_owned(),
+                "0.0.0.0:8001" | "0.0.0.0:4317" | "0.0.0.0:4318" => "127.0.0.1:0".to_owned(),
                 "/data" => self.place(service, "/data", own).display().to_string(),
                 other => match other.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
                     Some(variable) => variable.split_once(":-").expect("a default").1.to_owned(),

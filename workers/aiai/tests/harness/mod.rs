@@ -118,6 +118,8 @@ pub struct World {
     pub dashboard: String,
     /// `host:port`, another one after each start.
     pub gateway: String,
+    /// `host:port` of OTLP/HTTP.
+    pub otlp: String,
     nats_pid: u32,
 }
 
@@ -131,6 +133,7 @@ impl World {
             listen: "127.0.0.1:0".into(),
             dashboard: String::new(),
             gateway: String::new(),
+            otlp: String::new(),
             nats_pid: 0,
         }
     }
@@ -191,6 +194,9 @@ impl World {
         command.args(["--set", &format!("dashboard.listen={dashboard}")]);
         command.args(["--set", "gateway.listen=127.0.0.1:0"]);
         command.args(["--set", &format!("nats.listen={}", self.listen)]);
+        for key in ["otlp.listen_http", "otlp.listen_grpc"] {
+            command.args(["--set", &format!("{key}=127.0.0.1:0")]);
+        }
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
@@ -250,6 +256,7 @@ impl World {
         };
         self.dashboard = word("dashboard", 1).trim_start_matches("http://").to_owned();
         self.gateway = word("gateway", 1).trim_start_matches("http://").to_owned();
+        self.otlp = word("otlp", 1).trim_start_matches("http://").to_owned();
         self.listen = word("nats ", 1).trim_start_matches("nats://").to_owned();
         let pid: String = word("nats ", 4).chars().filter(char::is_ascii_digit).collect();
         self.nats_pid = pid.parse().expect("the pid of nats-server");

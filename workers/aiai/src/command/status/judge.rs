@@ -8,7 +8,7 @@ use super::Facts;
 use crate::command::ledger;
 
 /// Workers without which nothing is lost, late or unanswered.
-const OPTIONAL: &[&str] = &["node", "dashboard", "dashboard-feed", "gateway"];
+const OPTIONAL: &[&str] = &["node", "dashboard", "dashboard-feed", "gateway", "otlp"];
 /// A copy that missed two heartbeats is silent.
 const SILENT_MS: i64 = 5 * 1000 * HEARTBEAT_SECONDS.cast_signed() / 2;
 /// A stream as full as this refuses messages soon.
