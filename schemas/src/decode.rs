@@ -12,7 +12,7 @@ mod diagnose;
 mod frame;
 mod kinds;
 mod raw;
-mod syntax;
+pub(crate) mod syntax;
 
 use crate::{Event, Item, Kind, Metric, Rejection, Time, Usage, subjects};
 

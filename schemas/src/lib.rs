@@ -18,6 +18,7 @@ mod metric;
 mod model_index;
 mod money;
 mod origins;
+mod provider;
 mod rejection;
 mod text;
 mod time;
