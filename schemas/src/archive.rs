@@ -18,6 +18,9 @@ pub const COVERAGE_SUBJECT: &str = "query.archive";
 /// Under which a file's key-value metadata holds its [`Contents`], as JSON.
 pub const METADATA_KEY: &str = "aiai";
 
+/// The columns that files have today. Those of layout 1 lack some that were added since.
+pub const LAYOUT: u16 = 2;
+
 /// The highest sequence a job may name, so that no arithmetic on it overflows.
 const SEQUENCE_MAX: u64 = i64::MAX as u64;
 /// Length of a ULID's text.
@@ -71,6 +74,13 @@ pub struct File {
     pub min_ts: Time,
     /// When the newest of its rows happened.
     pub max_ts: Time,
+    /// Which columns it has: [`LAYOUT`], or 1 where nothing is said.
+    #[serde(default = "first_layout")]
+    pub layout: u16,
+}
+
+const fn first_layout() -> u16 {
+    1
 }
 
 /// What a part of a job became, as each of its files carries it: enough to get everything back from the files alone.
@@ -248,6 +258,7 @@ mod tests {
             sha256: "0a".repeat(32),
             min_ts: Time(0),
             max_ts: Time(1),
+            layout: LAYOUT,
         };
         let job = Job {
             epoch: EPOCH.into(),

@@ -72,7 +72,7 @@ macro_rules! contract {
                     tags: self.tags,
                     session: self.session.as_ref(),
                     work_item: self.work_item.as_ref(),
-                    trace_id: self.trace_id.as_ref(),
+                    trace_id: &mut self.trace_id,
                     v: &mut self.v,
                 }
             }
@@ -100,7 +100,7 @@ pub(crate) struct Common<'s, 'a> {
     pub(crate) tags: Option<&'a RawValue>,
     pub(crate) session: Option<&'s Text<'a>>,
     pub(crate) work_item: Option<&'s Text<'a>>,
-    pub(crate) trace_id: Option<&'s Text<'a>>,
+    pub(crate) trace_id: &'s mut Option<Text<'a>>,
     pub(crate) v: &'s mut Option<u16>,
 }
 

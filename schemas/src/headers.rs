@@ -5,6 +5,13 @@ pub const CONTENT_TYPE: &str = "Content-Type";
 /// The media type of newline-delimited JSON.
 pub const NDJSON: &str = "application/x-ndjson";
 
+/// Media type of one CloudEvent in structured mode.
+pub const CLOUD_EVENT: &str = "application/cloudevents+json";
+/// Media type of an array of CloudEvents.
+pub const CLOUD_EVENTS: &str = "application/cloudevents-batch+json";
+/// W3C trace context: `00-<trace id>-<parent id>-<flags>`.
+pub const TRACE_PARENT: &str = "traceparent";
+
 /// INGEST sequences whose events a message carries, as [`crate::Origins`] writes them: `1001-1950,1952`.
 pub const ORIGINS: &str = "Aiai-Origins";
 /// Number of events in a message.

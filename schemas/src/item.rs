@@ -1,41 +1,59 @@
 //! One event of any kind.
 
-use crate::{Event, Kind, Metric, Usage};
+use crate::{Event, Kind, Message, Metric, Session, Step, Usage, WorkItem};
 
-/// One event of any kind, borrowing from the payload it was read from.
-#[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box would be an allocation for every event"
-)]
-pub enum Item<'a> {
+macro_rules! item {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// One event of any kind, borrowing from the payload it was read from.
+        #[derive(Debug, Clone)]
+        #[expect(
+            clippy::large_enum_variant,
+            reason = "a box would be an allocation for every event"
+        )]
+        pub enum Item<'a> { $($(#[$doc])* $name($name<'a>),)+ }
+
+        impl Item<'_> {
+            /// Its kind.
+            pub const fn kind(&self) -> Kind {
+                match self { $(Item::$name(_) => Kind::$name,)+ }
+            }
+
+            fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+                match self { $(Item::$name(item) => serde_json::to_writer(out, item),)+ }
+            }
+        }
+
+        $(impl<'a> From<$name<'a>> for Item<'a> {
+            fn from(item: $name<'a>) -> Self {
+                Item::$name(item)
+            }
+        })+
+    };
+}
+
+item! {
     /// A measurement.
-    Metric(Metric<'a>),
+    Metric,
     /// Something happened.
-    Event(Event<'a>),
+    Event,
     /// One model call.
-    Usage(Usage<'a>),
+    Usage,
+    /// A step of a workflow.
+    Step,
+    /// A message.
+    Message,
+    /// An agent's session.
+    Session,
+    /// A task.
+    WorkItem,
 }
 
 impl Item<'_> {
-    /// Its kind.
-    pub const fn kind(&self) -> Kind {
-        match self {
-            Item::Metric(_) => Kind::Metric,
-            Item::Event(_) => Kind::Event,
-            Item::Usage(_) => Kind::Usage,
-        }
-    }
-
     /// Appends the event as one line of canonical JSON, with the line break. A line of a decoded item is at
     /// most [`crate::limits::LINE_BYTES`] long.
     pub fn write_line(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        let written = match self {
-            Item::Metric(metric) => serde_json::to_writer(&mut *out, metric),
-            Item::Event(event) => serde_json::to_writer(&mut *out, event),
-            Item::Usage(usage) => serde_json::to_writer(&mut *out, usage),
-        };
+        let written = self.write(out);
         // Writing to memory cannot fail, nor can any of these types; never leave half a line behind anyway.
         debug_assert!(written.is_ok(), "{written:?}");
         if written.is_err() {

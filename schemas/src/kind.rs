@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What an event is: the last token of the subject it is published on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A measurement ([`crate::Metric`]).
     Metric,
@@ -14,11 +14,27 @@ pub enum Kind {
     Event,
     /// One model call ([`crate::Usage`]).
     Usage,
+    /// A step of a workflow: a span ([`crate::Step`]).
+    Step,
+    /// A message between agents, or between an agent and a person ([`crate::Message`]).
+    Message,
+    /// An agent's session ([`crate::Session`]).
+    Session,
+    /// A task, idea, issue or document job ([`crate::WorkItem`]).
+    WorkItem,
 }
 
 impl Kind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Kind; 3] = [Kind::Metric, Kind::Event, Kind::Usage];
+    pub const ALL: [Kind; 7] = [
+        Kind::Metric,
+        Kind::Event,
+        Kind::Usage,
+        Kind::Step,
+        Kind::Message,
+        Kind::Session,
+        Kind::WorkItem,
+    ];
 
     /// The name used in subjects, tables and answers, e.g. `metric`.
     pub const fn as_str(self) -> &'static str {
@@ -26,6 +42,10 @@ impl Kind {
             Kind::Metric => "metric",
             Kind::Event => "event",
             Kind::Usage => "usage",
+            Kind::Step => "step",
+            Kind::Message => "message",
+            Kind::Session => "session",
+            Kind::WorkItem => "work_item",
         }
     }
 
@@ -33,6 +53,22 @@ impl Kind {
     pub fn parse(name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
+}
+
+/// Evaluates an expression in which the name given is the struct of a kind: `with_kind!(kind, T => read::<T<'_>>(text))`.
+#[macro_export]
+macro_rules! with_kind {
+    ($kind:expr, $each:ident => $what:expr) => {
+        $crate::with_kind!(@ $kind, $each => $what; Metric Event Usage Step Message Session WorkItem)
+    };
+    (@ $kind:expr, $each:ident => $what:expr; $($name:ident)+) => {
+        match $kind {
+            $($crate::Kind::$name => {
+                type $each<'a> = $crate::$name<'a>;
+                $what
+            })+
+        }
+    };
 }
 
 impl fmt::Display for Kind {
@@ -47,8 +83,11 @@ mod tests {
 
     #[test]
     fn names_parse_back() {
-        for kind in Kind::ALL {
+        for (place, kind) in Kind::ALL.into_iter().enumerate() {
             assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+            assert_eq!(kind as usize, place);
+            let json = serde_json::to_string(&kind).unwrap();
+            assert_eq!(json, format!("\"{kind}\""));
         }
         assert_eq!(Kind::parse("Metric"), None);
         assert_eq!(Kind::parse(""), None);

@@ -12,10 +12,14 @@ use crate::{Kind, subjects};
 /// has, and what was stored before the database kept kinds.
 pub const UNATTRIBUTED: &str = "unattributed";
 /// Kinds of the ledger: those of events, and [`subjects::UNKNOWN_KIND`] for subjects that name none of them.
-pub const KINDS: [&str; 4] = [
+pub const KINDS: [&str; 8] = [
     Kind::Metric.as_str(),
     Kind::Event.as_str(),
     Kind::Usage.as_str(),
+    Kind::Step.as_str(),
+    Kind::Message.as_str(),
+    Kind::Session.as_str(),
+    Kind::WorkItem.as_str(),
     subjects::UNKNOWN_KIND,
 ];
 /// Ranges of missing sequences listed.

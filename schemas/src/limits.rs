@@ -3,10 +3,17 @@
 
 /// Bytes in `name`: it becomes a key in tables and rollups.
 pub const NAME_BYTES: usize = 256;
-/// Bytes in any other short text: source, session, work_item, trace_id, model, provider, reservation, tenant.
+/// Bytes in any other short text: source, session, work_item, trace_id, model, provider, channel,
+/// project, tenant and so on.
 pub const TEXT_BYTES: usize = 256;
 /// Bytes in `error`: a message with a short trace, not a log file.
 pub const ERROR_BYTES: usize = 4 * 1024;
+/// Bytes in `title`.
+pub const TITLE_BYTES: usize = 1024;
+/// Bytes in `body`, as a JSON string writes it: as much as `data` may have.
+pub const BODY_BYTES: usize = DATA_BYTES;
+/// Bytes of `distribution` as JSON text: thousands of buckets.
+pub const DISTRIBUTION_BYTES: usize = 64 * 1024;
 /// Tags of one event: each is a dimension of every rollup.
 pub const TAGS: usize = 64;
 /// Bytes in a tag's key.
@@ -16,7 +23,7 @@ pub const TAG_VALUE_BYTES: usize = 1024;
 /// Bytes of `tags` as JSON text, escapes and blanks included, because that text is what is kept: the largest
 /// set of tags (80 KiB) and half as much again.
 pub const TAGS_BYTES: usize = 120 * 1024;
-/// Bytes of `data` as JSON text, because that text is what is kept: two such events fit into one EVENTS message.
+/// Bytes of `data`, or `attributes`, as JSON text, because that text is what is kept: two such events fit into one EVENTS message.
 pub const DATA_BYTES: usize = 256 * 1024;
 /// Levels of arrays and objects in `data`: far below where recursive readers (ours has 128) give up.
 pub const DATA_DEPTH: usize = 64;

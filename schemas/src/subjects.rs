@@ -103,6 +103,10 @@ pub const fn events(kind: Kind) -> &'static str {
         Kind::Metric => "events.metric",
         Kind::Event => "events.event",
         Kind::Usage => "events.usage",
+        Kind::Step => "events.step",
+        Kind::Message => "events.message",
+        Kind::Session => "events.session",
+        Kind::WorkItem => "events.work_item",
     }
 }
 
@@ -166,7 +170,10 @@ mod tests {
             "subject: names the unknown kind `metrics`; did you mean `metric`?"
         );
         assert_eq!(rejected("ingest.acme.").reason, Reason::UnknownKind);
-        assert_eq!(rejected("ingest.foo").fix, "use one of metric, event, usage");
+        assert_eq!(
+            rejected("ingest.foo").fix,
+            "use one of metric, event, usage, step, message, session, work_item"
+        );
         let long = format!("ingest.{}.metric", "t".repeat(limits::TEXT_BYTES + 1));
         assert_eq!(rejected(&long).reason, Reason::TooLarge);
     }

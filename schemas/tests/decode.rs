@@ -2,78 +2,114 @@
 
 use std::borrow::Cow;
 
-use schemas::{Decoded, Incoming, Item, Kind, Reason, Text, Time, decode, limits};
+use schemas::{Decoded, Incoming, Item, Kind, Reason, Rejection, Text, Time, decode, limits};
 
 const STORED: Time = Time(1_795_158_001_000_000);
 
-fn run<'a>(subject: &'a str, content_type: Option<&'a str>, payload: &'a [u8]) -> Vec<Decoded<'a>> {
+/// What became of an item, kept.
+#[derive(Debug)]
+enum Seen {
+    Item {
+        index: u32,
+        line: Vec<u8>,
+    },
+    Rejected {
+        index: Option<u32>,
+        payload: Vec<u8>,
+        rejection: Rejection,
+    },
+}
+
+fn incoming<'a>(subject: &'a str, content_type: Option<&'a str>, payload: &'a [u8]) -> Incoming<'a> {
+    Incoming {
+        subject,
+        content_type,
+        trace_parent: None,
+        cloud_event: None,
+        payload,
+        origin: 7,
+        stored: STORED,
+    }
+}
+
+fn run(subject: &str, content_type: Option<&str>, payload: &[u8]) -> Vec<Seen> {
     let mut all = Vec::new();
-    decode(
-        &Incoming {
-            subject,
-            content_type,
-            payload,
-            origin: 7,
-            stored: STORED,
-        },
-        |decoded| all.push(decoded),
-    );
+    decode(&incoming(subject, content_type, payload), |decoded| {
+        all.push(match decoded {
+            Decoded::Item { index, item, .. } => {
+                let mut line = Vec::new();
+                item.write_line(&mut line);
+                Seen::Item { index, line }
+            }
+            Decoded::Rejected {
+                index,
+                payload,
+                rejection,
+            } => Seen::Rejected {
+                index,
+                payload: payload.to_vec(),
+                rejection,
+            },
+        });
+    });
     all
 }
 
 /// Index and reason of everything rejected.
-fn rejections(all: &[Decoded<'_>]) -> Vec<(Option<u32>, Reason)> {
+fn rejections(all: &[Seen]) -> Vec<(Option<u32>, Reason)> {
     all.iter().filter_map(rejection).collect()
 }
 
-fn rejection(decoded: &Decoded<'_>) -> Option<(Option<u32>, Reason)> {
-    match decoded {
-        Decoded::Rejected { index, rejection, .. } => Some((*index, rejection.reason)),
-        Decoded::Item { .. } => None,
+fn rejection(seen: &Seen) -> Option<(Option<u32>, Reason)> {
+    match seen {
+        Seen::Rejected { index, rejection, .. } => Some((*index, rejection.reason)),
+        Seen::Item { .. } => None,
     }
 }
 
 #[test]
 fn a_good_event_borrows_everything() {
     let payload = br#"{"name":"a","value":1,"source":"s","session":"t","work_item":"w","trace_id":"x"}"#;
-    let all = run("ingest.acme.metric", None, payload);
-    let [
-        Decoded::Item {
+    let mut seen = 0;
+    decode(&incoming("ingest.acme.metric", None, payload), |decoded| {
+        let Decoded::Item {
             kind: Kind::Metric,
             index: 0,
             item: Item::Metric(metric),
-        },
-    ] = &all[..]
-    else {
-        panic!("{all:?}");
-    };
-    let texts = [
-        &metric.tenant,
-        &metric.source,
-        &metric.session,
-        &metric.work_item,
-        &metric.trace_id,
-    ];
-    assert!(matches!(metric.name, Text(Cow::Borrowed("a"))));
-    assert!(
-        texts
-            .iter()
-            .all(|text| matches!(text, Some(Text(Cow::Borrowed(_))))),
-        "{texts:?}"
-    );
-    assert_eq!(
-        (metric.origin, metric.index, metric.timestamp),
-        (Some(7), Some(0), Some(STORED))
-    );
+        } = decoded
+        else {
+            panic!("{decoded:?}");
+        };
+        seen += 1;
+        let texts = [
+            &metric.tenant,
+            &metric.source,
+            &metric.session,
+            &metric.work_item,
+            &metric.trace_id,
+        ];
+        assert!(matches!(metric.name, Text(Cow::Borrowed("a"))));
+        assert!(
+            texts
+                .iter()
+                .all(|text| matches!(text, Some(Text(Cow::Borrowed(_))))),
+            "{texts:?}"
+        );
+        assert_eq!(
+            (metric.origin, metric.index, metric.timestamp),
+            (Some(7), Some(0), Some(STORED))
+        );
+    });
+    assert_eq!(seen, 1);
 }
 
 #[test]
 fn a_bad_subject_rejects_the_whole_payload() {
     let all = run("ingest.metrics", None, b"{}");
     let [
-        Decoded::Rejected {
+        Seen::Rejected {
             index: None,
-            payload: b"{}",
+            payload,
             rejection,
         },
     ] = &all[..]
@@ -81,8 +117,8 @@ fn a_bad_subject_rejects_the_whole_payload() {
         panic!("{all:?}")
     };
     assert_eq!(
-        (rejection.reason, rejection.place.as_str()),
-        (Reason::UnknownKind, "subject")
+        (rejection.reason, rejection.place.as_str(), &payload[..]),
+        (Reason::UnknownKind, "subject", &b"{}"[..])
     );
 }
 
@@ -90,25 +126,21 @@ fn a_bad_subject_rejects_the_whole_payload() {
 fn bad_items_come_back_as_their_own_bytes() {
     let payload = br#" [ {"name":"a"} , {"name":"b","value":1},7]"#;
     let all = run("ingest.metric", None, payload);
-    let Decoded::Rejected {
-        index: Some(0),
-        payload: br#"{"name":"a"}"#,
-        ..
-    } = all[0]
-    else {
-        panic!("{all:?}")
-    };
-    let Decoded::Item { index: 1, .. } = all[1] else {
-        panic!("{all:?}")
-    };
-    let Decoded::Rejected {
-        index: Some(2),
-        payload: b"7",
-        ..
-    } = all[2]
-    else {
-        panic!("{all:?}")
-    };
+    let rejected: Vec<_> = all
+        .iter()
+        .map(|seen| match seen {
+            Seen::Item { index, .. } => (Some(*index), &b""[..]),
+            Seen::Rejected { index, payload, .. } => (*index, &payload[..]),
+        })
+        .collect();
+    assert_eq!(
+        rejected,
+        [
+            (Some(0), &br#"{"name":"a"}"#[..]),
+            (Some(1), b""),
+            (Some(2), b"7")
+        ]
+    );
 }
 
 #[test]
@@ -238,14 +270,34 @@ fn the_largest_line_keeps_its_limit() {
                 escaped(limits::TEXT_BYTES - 1)
             ),
         ),
+        (
+            "step",
+            format!(
+                r#""name":"a{}","span_id":"{short}","parent_id":"{short}","operation":"{short}","error":"{error}","attributes":{{{}}}"#,
+                escaped(limits::NAME_BYTES - 1),
+                padded(r#""a":1"#, limits::DATA_BYTES - 2)
+            ),
+        ),
+        (
+            "message",
+            format!(
+                r#""body":"a{}","channel":"{short}","from":"{short}","to":"{short}""#,
+                escaped((limits::BODY_BYTES - 1) / 6)
+            ),
+        ),
+        (
+            "work_item",
+            format!(
+                r#""state":"open","title":"{}","project":"{short}","assignee":"{short}","parent":"{short}","data":{data}"#,
+                escaped(limits::TITLE_BYTES)
+            ),
+        ),
     ] {
         let (subject, payload) = (format!("ingest.{kind}"), format!("{{{own},{common}}}"));
         let all = run(&subject, None, payload.as_bytes());
-        let [Decoded::Item { item, .. }] = &all[..] else {
+        let [Seen::Item { line, .. }] = &all[..] else {
             panic!("{:?}", rejections(&all))
         };
-        let mut line = Vec::new();
-        item.write_line(&mut line);
         assert!(line.len() <= limits::LINE_BYTES, "{kind}: {} bytes", line.len());
     }
 }
@@ -261,20 +313,19 @@ fn numbers_keep_their_last_bit() {
         "-0.0",
     ] {
         let payload = format!(r#"{{"name":"a","value":{text}}}"#);
-        let all = run("ingest.metric", None, payload.as_bytes());
-        let [
-            Decoded::Item {
+        decode(&incoming("ingest.metric", None, payload.as_bytes()), |decoded| {
+            let Decoded::Item {
                 item: Item::Metric(metric),
                 ..
-            },
-        ] = &all[..]
-        else {
-            panic!("{all:?}")
-        };
-        assert_eq!(
-            metric.value.to_bits(),
-            text.parse::<f64>().unwrap().to_bits(),
-            "{text}"
-        );
+            } = decoded
+            else {
+                panic!("{decoded:?}")
+            };
+            assert_eq!(
+                metric.value.to_bits(),
+                text.parse::<f64>().unwrap().to_bits(),
+                "{text}"
+            );
+        });
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use schemas::{Decoded, Event, Incoming, Item, Kind, Metric, Reason, Time, Usage, decode, read_lines};
+use schemas::{Decoded, Incoming, Item, Kind, Reason, Time, decode, read_lines, with_kind};
 
 /// When the golden messages were stored: 2026-11-20T07:00:01Z.
 const STORED: Time = Time(1_795_158_001_000_000);
@@ -91,6 +91,8 @@ fn run(kind: Kind, path: &Path) -> Outcome {
     let message = Incoming {
         subject: &subject,
         content_type: None,
+        trace_parent: None,
+        cloud_event: None,
         payload: &payload,
         origin: 7,
         stored: STORED,
@@ -113,12 +115,9 @@ fn run(kind: Kind, path: &Path) -> Outcome {
 
 /// The canonical lines, read as the sink reads them and written again.
 fn rewrite(kind: Kind, lines: &[u8]) -> Vec<u8> {
-    let items: Vec<Item<'_>> = match kind {
-        Kind::Metric => rows::<Metric<'_>>(lines).into_iter().map(Item::Metric).collect(),
-        Kind::Event => rows::<Event<'_>>(lines).into_iter().map(Item::Event).collect(),
-        Kind::Usage => rows::<Usage<'_>>(lines).into_iter().map(Item::Usage).collect(),
-    };
     let mut out = Vec::new();
+    let items: Vec<Item<'_>> =
+        with_kind!(kind, T => rows::<T<'_>>(lines).into_iter().map(Item::from).collect());
     items.iter().for_each(|item| item.write_line(&mut out));
     out
 }

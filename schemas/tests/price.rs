@@ -13,6 +13,8 @@ fn priced(event: &str) -> (Option<String>, String) {
     let incoming = Incoming {
         subject: "ingest.usage",
         content_type: None,
+        trace_parent: None,
+        cloud_event: None,
         payload: event.as_bytes(),
         origin: 1,
         stored: Time(1_795_158_001_000_000),

@@ -4,13 +4,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rust_decimal::{Decimal, RoundingStrategy};
 use schemas::{
-    Decoded, Event, Incoming, Item, Kind, Metric, Money, Rejection, Time, Usage, decode, json_schema,
-    read_lines,
+    Decoded, Incoming, Item, Kind, Metric, Money, Rejection, Time, decode, json_schema, read_lines, with_kind,
 };
 
 const STORED: Time = Time(1_795_158_001_000_000);
 
-const VALID: [(Kind, &str); 6] = [
+const VALID: [(Kind, &str); 12] = [
     (
         Kind::Metric,
         r#"{"name":"queue.depth","value":42.5,"source":"agent-7","tags":{"region":"fsn1","k":"\u00e9"},"timestamp":"2026-11-20T07:00:00.123Z"}"#,
@@ -35,6 +34,30 @@ const VALID: [(Kind, &str); 6] = [
         Kind::Usage,
         r#"[{"model":"m","latency_ms":812.5,"error":"\ud83e\udd16 x"},{"model":"n","tokens_cache_read":1}]"#,
     ),
+    (
+        Kind::Metric,
+        r#"{"name":"h","metric_type":"histogram","distribution":{"count":3,"sum":4.5,"bounds":[1,2],"counts":[1,2,0]}}"#,
+    ),
+    (
+        Kind::Metric,
+        r#"{"name":"h","value":1,"metric_type":"cumulative","distribution":{"count":3,"scale":2,"zero_count":1,"positive":{"offset":-3,"counts":[1,0,1]}}}"#,
+    ),
+    (
+        Kind::Step,
+        r#"{"name":"plan","span_id":"00f067aa0ba902b7","operation":"chat","start":1795158000123,"end":"2026-11-20T07:00:00.5Z","status":"error","error":"x","attributes":{"a":[1]}}"#,
+    ),
+    (
+        Kind::Message,
+        r#"{"body":"done \u00e9","channel":"builds","from":"a","to":"b"}"#,
+    ),
+    (
+        Kind::Session,
+        r#"{"session":"s-1","state":"active","title":"t","data":null}"#,
+    ),
+    (
+        Kind::WorkItem,
+        r#"[{"work_item":"w-1","state":"blocked","project":"p","assignee":"a","parent":"w-0"}]"#,
+    ),
 ];
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -47,6 +70,8 @@ fn check(kind: Kind, content_type: Option<&str>, payload: &[u8]) -> Result<(), T
     let message = Incoming {
         subject: &subject,
         content_type,
+        trace_parent: None,
+        cloud_event: None,
         payload,
         origin: 7,
         stored: STORED,
@@ -126,12 +151,9 @@ fn is_within(part: &[u8], whole: &[u8]) -> bool {
 }
 
 fn rewrite(kind: Kind, lines: &[u8]) -> Vec<u8> {
-    let items: Vec<Item<'_>> = match kind {
-        Kind::Metric => rows::<Metric<'_>>(lines).into_iter().map(Item::Metric).collect(),
-        Kind::Event => rows::<Event<'_>>(lines).into_iter().map(Item::Event).collect(),
-        Kind::Usage => rows::<Usage<'_>>(lines).into_iter().map(Item::Usage).collect(),
-    };
     let mut out = Vec::new();
+    let items: Vec<Item<'_>> =
+        with_kind!(kind, T => rows::<T<'_>>(lines).into_iter().map(Item::from).collect());
     items.iter().for_each(|item| item.write_line(&mut out));
     out
 }
@@ -159,6 +181,14 @@ fn fragments() -> impl Strategy<Value = Vec<u8>> {
         "\"data\":",
         "\"tags\":",
         "\"timestamp\":",
+        "\"distribution\":",
+        "\"body\":",
+        "\"session\":",
+        "\"work_item\":",
+        "\"state\":\"done\"",
+        "\"start\":1795158000123",
+        "\"end\":1795158000122",
+        "\"attributes\":",
         "\"x\"",
         "1",
         "-1.5e3",
@@ -217,7 +247,8 @@ proptest! {
         let payload = serde_json::json!({ "name": name, "value": value, "source": source, "tags": { "k": tag } });
         let payload = payload.to_string();
         let message = Incoming {
-            subject: "ingest.metric", content_type: None, payload: payload.as_bytes(), origin: 7, stored: STORED,
+            subject: "ingest.metric", content_type: None, trace_parent: None, cloud_event: None,
+            payload: payload.as_bytes(), origin: 7, stored: STORED,
         };
         let (mut line, mut rejected) = (Vec::new(), None);
         decode(&message, |decoded| match decoded {
@@ -279,6 +310,8 @@ fn valid_payloads_are_accepted() {
             &Incoming {
                 subject: &subject,
                 content_type: None,
+                trace_parent: None,
+                cloud_event: None,
                 payload,
                 origin: 7,
                 stored: STORED,

@@ -49,6 +49,8 @@ fn incoming(payload: &[u8]) -> Incoming<'_> {
     Incoming {
         subject: "ingest.metric",
         content_type: None,
+        trace_parent: None,
+        cloud_event: None,
         payload,
         origin: 123_456,
         stored: Time(1_795_158_001_000_000),

@@ -3,7 +3,7 @@
 use super::kinds::{Checked, output_only};
 use super::{Context, raw};
 use crate::rejection::{Reason, Rejection};
-use crate::{Text, Time, limits, subjects};
+use crate::{Text, Time, limits};
 
 /// Checks every limit and fills in what aiai writes.
 pub(super) fn admit<'a, T: Checked<'a>>(
@@ -22,15 +22,19 @@ pub(super) fn admit<'a, T: Checked<'a>>(
     if common.tenant.is_some() {
         return Err(output_only("tenant"));
     }
-    check_text("source", common.source.as_ref(), limits::TEXT_BYTES)?;
     check_text("session", common.session, limits::TEXT_BYTES)?;
     check_text("work_item", common.work_item, limits::TEXT_BYTES)?;
-    check_text("trace_id", common.trace_id, limits::TEXT_BYTES)?;
+    check_text("trace_id", common.trace_id.as_ref(), limits::TEXT_BYTES)?;
     common.tags.map_or(Ok(()), raw::check_tags)?;
-    let timestamp = *common.timestamp.get_or_insert(context.stored);
+    let timestamp = *common.timestamp.get_or_insert(context.time);
     check_timestamp(timestamp, context.stored)?;
     check_version(*common.v.get_or_insert(limits::VERSION))?;
-    common.source.get_or_insert(Text::from(subjects::UNKNOWN_SOURCE));
+    common.source.get_or_insert(Text::from(context.source));
+    if let (None, Some(trace_id)) = (&common.trace_id, context.trace_id) {
+        *common.trace_id = Some(Text::from(trace_id));
+    }
+    // After the default, which may come from a CloudEvent.
+    check_text("source", common.source.as_ref(), limits::TEXT_BYTES)?;
     *common.origin = Some(context.origin);
     *common.index = Some(index);
     *common.tenant = Some(Text::from(context.tenant));

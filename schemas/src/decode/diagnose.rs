@@ -43,16 +43,17 @@ pub(super) fn diagnose<'a, T: Checked<'a>>(text: &str, error: &serde_json::Error
     let absent = || {
         let given = |field: &Field| members.iter().any(|(name, _)| &**name == field.name);
         let field = T::fields().find(|field| field.required && !given(field))?;
-        Some(Rejection::new(
-            Reason::MissingField,
-            field.name,
-            "is missing",
-            format!("add it, {}", wanted(field)),
-        ))
+        Some(missing(field))
     };
     faulty
         .or_else(absent)
         .unwrap_or_else(|| syntax::reject_value(Rejection::PAYLOAD, error))
+}
+
+/// A required field that was left out.
+pub(super) fn missing(field: &Field) -> Rejection {
+    let fix = format!("add it, {}", wanted(field));
+    Rejection::new(Reason::MissingField, field.name, "is missing", fix)
 }
 
 /// What kind of JSON value a text is, by its first character.
@@ -72,6 +73,10 @@ fn example<'a, T: Checked<'a>>() -> &'static str {
         crate::Kind::Metric => "an object like {\"name\":\"queue.depth\",\"value\":42}",
         crate::Kind::Event => "an object like {\"name\":\"build.finished\"}",
         crate::Kind::Usage => "an object like {\"model\":\"opus\",\"tokens_in\":1200,\"tokens_out\":80}",
+        crate::Kind::Step => "an object like {\"name\":\"plan\",\"start\":\"2026-11-20T07:00:00Z\"}",
+        crate::Kind::Message => "an object like {\"body\":\"done\",\"channel\":\"builds\"}",
+        crate::Kind::Session => "an object like {\"session\":\"s-1\",\"state\":\"started\"}",
+        crate::Kind::WorkItem => "an object like {\"work_item\":\"w-1\",\"state\":\"open\"}",
     }
 }
 

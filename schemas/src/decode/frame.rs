@@ -44,14 +44,14 @@ pub(super) fn decode_payload<'a, T: Checked<'a>>(
 }
 
 /// Decodes one item; the fast path of everything here.
-fn decode_item<'a, T: Checked<'a>>(
+pub(super) fn decode_item<'a, T: Checked<'a>>(
     text: &'a str,
     context: Context<'a>,
     index: u32,
 ) -> Result<Item<'a>, Rejection> {
     let mut item = serde_json::from_str::<T>(text).map_err(|error| diagnose::<T>(text, &error))?;
     admit(&mut item, context, index)?;
-    Ok(item.into_item())
+    Ok(item.into())
 }
 
 /// `Err` if the whole message is rejected; then nothing was emitted.
@@ -92,28 +92,16 @@ fn decode_array<'a, T: Checked<'a>>(
             emit(Decoded::Item {
                 kind: T::KIND,
                 index,
-                item: item.into_item(),
+                item: item.into(),
             });
         }
         return Ok(());
     }
-    let items = match serde_json::from_str::<Vec<&'a RawValue>>(text) {
-        Ok(items) => items,
+    let items = match Elements::of(text) {
+        Ok(items) => items.within_limits()?,
         Err(_) if looks_like_lines(text) => return decode_lines::<T>(payload, context, emit),
         Err(error) => return Err(syntax::reject(text, &error)),
     };
-    if items.is_empty() {
-        let fix = "send at least one object";
-        return Err(Rejection::new(
-            Reason::EmptyArray,
-            Rejection::PAYLOAD,
-            "is an array without items",
-            fix,
-        ));
-    }
-    if items.len() > limits::ITEMS {
-        return Err(too_many_items(items.len()));
-    }
     for (index, raw) in (0..).zip(items) {
         emit(match decode_item::<T>(raw.get(), context, index) {
             Ok(item) => Decoded::Item {
@@ -216,7 +204,7 @@ fn empty_payload() -> Rejection {
     Rejection::new(Reason::EmptyPayload, Rejection::PAYLOAD, "is empty", fix)
 }
 
-fn invalid_utf8(offset: usize) -> Rejection {
+pub(super) fn invalid_utf8(offset: usize) -> Rejection {
     let problem = format!("is not UTF-8 at byte {offset} of the payload");
     Rejection::new(
         Reason::InvalidUtf8,
@@ -226,7 +214,7 @@ fn invalid_utf8(offset: usize) -> Rejection {
     )
 }
 
-fn too_many_items(items: usize) -> Rejection {
+pub(super) fn too_many_items(items: usize) -> Rejection {
     let problem = format!("holds {items} items, more than {}", limits::ITEMS);
     Rejection::new(
         Reason::TooLarge,
@@ -234,6 +222,62 @@ fn too_many_items(items: usize) -> Rejection {
         problem,
         "send them in several messages",
     )
+}
+
+/// The elements of an array as they were written; of too many only how many there are.
+pub(super) struct Elements<'a> {
+    first: Vec<&'a RawValue>,
+    count: usize,
+}
+
+impl<'a> Elements<'a> {
+    pub(super) fn of(text: &'a str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+
+    /// All of them, at least one and not too many.
+    pub(super) fn within_limits(self) -> Result<Vec<&'a RawValue>, Rejection> {
+        if self.count == 0 {
+            let (problem, fix) = ("is an array without items", "send at least one object");
+            return Err(Rejection::new(
+                Reason::EmptyArray,
+                Rejection::PAYLOAD,
+                problem,
+                fix,
+            ));
+        }
+        if self.count > limits::ITEMS {
+            return Err(too_many_items(self.count));
+        }
+        Ok(self.first)
+    }
+}
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ElementsVisitor;
+
+        impl<'de> Visitor<'de> for ElementsVisitor {
+            type Value = Elements<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Elements<'de>, A::Error> {
+                let (mut first, mut count) = (Vec::new(), 0);
+                while let Some(element) = array.next_element()? {
+                    if count < limits::ITEMS {
+                        first.push(element);
+                    }
+                    count += 1;
+                }
+                Ok(Elements { first, count })
+            }
+        }
+
+        deserializer.deserialize_seq(ElementsVisitor)
+    }
 }
 
 /// An array that stops being read when it has too many items.

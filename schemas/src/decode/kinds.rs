@@ -3,13 +3,16 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::check::{check_count, check_duration, check_name, check_text};
-use super::raw;
+use super::{diagnose, raw};
 use crate::contract::Contract;
 use crate::provider;
 use crate::rejection::{Reason, Rejection};
 use crate::{CallStatus, Event, Item, Metric, MetricType, Money, TaskComplexity, Text, Usage, limits};
+
+mod work;
 
 /// What a field's value looks like in JSON.
 #[derive(Clone, Copy)]
@@ -64,17 +67,17 @@ const COMMON: &[Field] = &[
 ];
 
 /// A kind's struct, as `decode` needs it.
-pub(super) trait Checked<'a>: Contract<'a> + Deserialize<'a> {
+pub(super) trait Checked<'a>: Contract<'a> + Deserialize<'a> + Into<Item<'a>> {
     /// The kind's own fields; [`Self::fields`] has the shared ones, too.
     const OWN: &'static [Field];
 
     /// Checks the kind's own fields and fills in their defaults.
     fn check_own(&mut self) -> Result<(), Rejection>;
 
-    fn into_item(self) -> Item<'a>;
-
     fn fields() -> impl Iterator<Item = &'static Field> + Clone {
-        Self::OWN.iter().chain(COMMON)
+        let is_own = |name: &str| Self::OWN.iter().any(|own| own.name == name);
+        let common = COMMON.iter().filter(move |field| !is_own(field.name));
+        Self::OWN.iter().chain(common)
     }
 }
 
@@ -83,16 +86,18 @@ impl<'a> Checked<'a> for Metric<'a> {
         required("name", Shape::Text),
         required("value", Shape::Number),
         optional("metric_type", Shape::Choice(MetricType::NAMES)),
+        optional("distribution", Shape::Raw),
     ];
 
     fn check_own(&mut self) -> Result<(), Rejection> {
         check_name("name", &self.name, limits::NAME_BYTES)?;
+        if let Some(distribution) = self.distribution {
+            self.value = check_distribution(distribution, self.metric_type)?;
+        } else if self.value.is_nan() {
+            return Err(diagnose::missing(&Self::OWN[1]));
+        }
         self.metric_type.get_or_insert(MetricType::Gauge);
         Ok(())
-    }
-
-    fn into_item(self) -> Item<'a> {
-        Item::Metric(self)
     }
 }
 
@@ -102,10 +107,6 @@ impl<'a> Checked<'a> for Event<'a> {
     fn check_own(&mut self) -> Result<(), Rejection> {
         check_name("name", &self.name, limits::NAME_BYTES)?;
         self.data.map_or(Ok(()), raw::check_data)
-    }
-
-    fn into_item(self) -> Item<'a> {
-        Item::Event(self)
     }
 }
 
@@ -156,14 +157,22 @@ impl<'a> Checked<'a> for Usage<'a> {
         self.status.get_or_insert(CallStatus::Ok);
         Ok(())
     }
-
-    fn into_item(self) -> Item<'a> {
-        Item::Usage(self)
-    }
 }
 
 pub(super) fn output_only(place: &str) -> Rejection {
     Rejection::new(Reason::OutputOnlyField, place, "is written by aiai", "remove it")
+}
+
+/// The mean of a distribution that is as it should be.
+fn check_distribution(raw: &RawValue, metric_type: Option<MetricType>) -> Result<f64, Rejection> {
+    if !matches!(metric_type, Some(MetricType::Histogram | MetricType::Cumulative)) {
+        let named = metric_type.unwrap_or(MetricType::Gauge).as_str();
+        let problem = format!("is {named}, which has no distribution");
+        let fix =
+            "send \"histogram\" if it holds what came since the last one, \"cumulative\" if it holds all";
+        return Err(Rejection::new(Reason::Inconsistent, "metric_type", problem, fix));
+    }
+    raw::check_distribution(raw).map(|distribution| distribution.mean())
 }
 
 fn check_tokens(usage: &Usage<'_>) -> Result<(), Rejection> {
@@ -212,13 +221,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{Kind, json_schema};
+    use crate::{Kind, json_schema, with_kind};
 
     #[test]
     fn fields_are_those_of_the_structs() {
-        check(Kind::Metric, Metric::fields());
-        check(Kind::Event, Event::fields());
-        check(Kind::Usage, Usage::fields());
+        for kind in Kind::ALL {
+            with_kind!(kind, T => check(kind, T::fields()));
+        }
     }
 
     fn check(kind: Kind, fields: impl Iterator<Item = &'static Field> + Clone) {
@@ -241,7 +250,9 @@ mod tests {
             .unwrap()
             .iter()
             .map(|name| name.as_str().unwrap());
-        let wanted = fields.filter(|field| field.required).map(|field| field.name);
+        // A distribution stands for the value; the schema says so elsewhere.
+        let is_stated = |field: &&Field| field.required && (kind, field.name) != (Kind::Metric, "value");
+        let wanted = fields.filter(is_stated).map(|field| field.name);
         assert_eq!(wanted.collect::<BTreeSet<_>>(), required.collect(), "{kind}");
     }
 }

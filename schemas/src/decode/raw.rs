@@ -1,4 +1,4 @@
-//! Parts of an event that are kept as JSON text: `tags` and `data`.
+//! Parts of an event that are kept as JSON text: `tags`, `data`, `attributes` and `distribution`.
 //!
 //! They are checked here once and strictly (a lone surrogate, a number past the range of a double, a tag given
 //! twice are refused) and then never parsed again on the way to the database. In `data` an object may repeat a
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::diagnose::found;
 use super::syntax::{self, Members};
 use crate::rejection::{Reason, Rejection, member, shown};
-use crate::{Text, limits};
+use crate::{Distribution, Text, limits};
 
 const TOO_DEEP: &str = "nested too deeply";
 
@@ -35,10 +35,42 @@ pub(super) fn check_tags(raw: &RawValue) -> Result<(), Rejection> {
 
 /// Checks that it is JSON within the limits.
 pub(super) fn check_data(raw: &RawValue) -> Result<(), Rejection> {
+    check_json("data", raw)
+}
+
+/// Checks that it is a JSON object within the limits.
+pub(super) fn check_attributes(raw: &RawValue) -> Result<(), Rejection> {
+    if !raw.get().starts_with('{') {
+        let problem = format!("is {}, not an object", found(raw.get()));
+        let fix = "send an object, e.g. {\"gen_ai.request.model\":\"opus\"}";
+        return Err(Rejection::new(Reason::WrongType, "attributes", problem, fix));
+    }
+    check_json("attributes", raw)
+}
+
+/// Reads a distribution, and checks it.
+pub(super) fn check_distribution(raw: &RawValue) -> Result<Distribution, Rejection> {
+    let text = raw.get();
+    if text.len() > limits::DISTRIBUTION_BYTES {
+        let (bytes, bytes_max) = (text.len(), limits::DISTRIBUTION_BYTES);
+        return Err(too_large("distribution", bytes, bytes_max, "merge its buckets"));
+    }
+    if !text.starts_with('{') {
+        let problem = format!("is {}, not an object", found(text));
+        let fix = "send an object with count, bounds and counts";
+        return Err(Rejection::new(Reason::WrongType, "distribution", problem, fix));
+    }
+    let distribution: Distribution =
+        serde_json::from_str(text).map_err(|error| syntax::reject_value("distribution", &error))?;
+    distribution.check()?;
+    Ok(distribution)
+}
+
+fn check_json(place: &str, raw: &RawValue) -> Result<(), Rejection> {
     let text = raw.get();
     if text.len() > limits::DATA_BYTES {
         return Err(too_large(
-            "data",
+            place,
             text.len(),
             limits::DATA_BYTES,
             "store it elsewhere and send a reference",
@@ -51,9 +83,9 @@ pub(super) fn check_data(raw: &RawValue) -> Result<(), Rejection> {
         .map_err(|error| {
             if syntax::message(&error) == TOO_DEEP {
                 let problem = format!("is nested deeper than {} levels", limits::DATA_DEPTH);
-                return Rejection::new(Reason::TooDeep, "data", problem, "flatten it");
+                return Rejection::new(Reason::TooDeep, place, problem, "flatten it");
             }
-            syntax::reject_value("data", &error)
+            syntax::reject_value(place, &error)
         })
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Sketch;
-use crate::{Money, Time};
+use crate::{Distribution, Money, Time};
 
 /// When and where a value was sent: orders the values of a series whatever the order of their arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,9 +16,9 @@ pub struct At {
     pub index: u32,
 }
 
-/// One value measured.
+/// One value measured, or many at once.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value {
+pub enum Value<'v> {
     /// A whole number, added up exactly.
     Whole(u64),
     /// US dollars, added up exactly.
@@ -27,15 +27,18 @@ pub enum Value {
     Number(f64),
     /// A number whose distribution matters.
     Spread(f64),
+    /// Many numbers of which only the distribution is known; at least one.
+    Many(&'v Distribution),
 }
 
-impl Value {
+impl Value<'_> {
     /// As a double; never -0, so that a minimum does not depend on order.
     fn as_f64(self) -> f64 {
         let value = match self {
             Value::Whole(count) => count as f64,
             Value::Money(money) => money.0 as f64 / Money::NANOS_PER_DOLLAR as f64,
             Value::Number(value) | Value::Spread(value) => value,
+            Value::Many(distribution) => distribution.mean(),
         };
         value + 0.0
     }
@@ -45,7 +48,7 @@ impl Value {
         match self {
             Value::Whole(count) => Some(i128::from(count) * i128::from(Money::NANOS_PER_DOLLAR)),
             Value::Money(money) => Some(money.0.into()),
-            Value::Number(_) | Value::Spread(_) => None,
+            Value::Number(_) | Value::Spread(_) | Value::Many(_) => None,
         }
     }
 }
@@ -79,7 +82,10 @@ pub struct Aggregate {
 
 impl Aggregate {
     /// Of one value.
-    pub fn of(value: Value, at: At) -> Self {
+    pub fn of(value: Value<'_>, at: At) -> Self {
+        if let Value::Many(distribution) = value {
+            return Self::of_many(distribution, at);
+        }
         let number = value.as_f64();
         let hist = matches!(value, Value::Spread(_)).then(|| {
             let mut sketch = Sketch::default();
@@ -100,8 +106,37 @@ impl Aggregate {
         }
     }
 
+    /// Of many values: every bucket counts at its middle; the latest is their mean.
+    fn of_many(distribution: &Distribution, at: At) -> Self {
+        let mut hist = Sketch::default();
+        let (mut sum, mut min, mut max) = (0.0, f64::MAX, f64::MIN);
+        for (middle, count) in distribution.middles() {
+            // Never -0, so that a minimum does not depend on order.
+            let middle = middle + 0.0;
+            hist.add_many(middle, count);
+            sum += middle * count as f64;
+            (min, max) = (min.min(middle), max.max(middle));
+        }
+        let sum = distribution.sum.unwrap_or(sum).clamp(f64::MIN, f64::MAX);
+        Aggregate {
+            count: distribution.count,
+            sum,
+            total_nanos: None,
+            min: distribution.min.unwrap_or(min) + 0.0,
+            max: distribution.max.unwrap_or(max) + 0.0,
+            last: sum / distribution.count.max(1) as f64,
+            last_ts: at.time,
+            last_origin: at.origin,
+            last_idx: at.index,
+            hist: Some(hist),
+        }
+    }
+
     /// Adds a value: the same as merging [`Aggregate::of`] it, without building that.
-    pub fn add(&mut self, value: Value, at: At) {
+    pub fn add(&mut self, value: Value<'_>, at: At) {
+        if let Value::Many(distribution) = value {
+            return self.merge(&Self::of_many(distribution, at));
+        }
         let number = value.as_f64();
         self.add_numbers(1, number, value.as_nanos());
         self.min = self.min.min(number);

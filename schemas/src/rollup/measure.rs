@@ -32,7 +32,7 @@ pub trait Measured {
     /// Its series.
     fn series(&self) -> Series;
     /// Emits each measure's number and value.
-    fn measure(&self, emit: impl FnMut(usize, Value));
+    fn measure(&self, emit: impl FnMut(usize, Value<'_>));
     /// When and where it was sent.
     fn at(&self) -> At;
     /// Whose it is.
@@ -64,6 +64,9 @@ macro_rules! identity {
         }
     };
 }
+
+// Behind the macro, which it uses.
+mod work;
 
 fn raw(tags: Option<&RawValue>) -> &str {
     tags.map_or("", RawValue::get)
@@ -97,12 +100,18 @@ impl Measured for Metric<'_> {
         }
     }
 
-    fn measure(&self, mut emit: impl FnMut(usize, Value)) {
-        let value = match self.metric_type {
-            Some(MetricType::Histogram) => Value::Spread(self.value),
-            _ => Value::Number(self.value),
-        };
-        emit(0, value);
+    fn measure(&self, mut emit: impl FnMut(usize, Value<'_>)) {
+        match (self.metric_type, self.distribution) {
+            (Some(MetricType::Histogram), None) => emit(0, Value::Spread(self.value)),
+            (Some(MetricType::Histogram), Some(_)) => {
+                let distribution = self.read_distribution().filter(|found| found.count > 0);
+                if let Some(distribution) = distribution {
+                    emit(0, Value::Many(&distribution));
+                }
+            }
+            // Of a running total every distribution holds those before it: counted, it would count twice.
+            _ => emit(0, Value::Number(self.value)),
+        }
     }
 
     identity!();
@@ -128,7 +137,7 @@ impl Measured for Event<'_> {
         }
     }
 
-    fn measure(&self, mut emit: impl FnMut(usize, Value)) {
+    fn measure(&self, mut emit: impl FnMut(usize, Value<'_>)) {
         emit(0, Value::Whole(1));
     }
 
@@ -198,7 +207,7 @@ impl Measured for Usage<'_> {
         }
     }
 
-    fn measure(&self, mut emit: impl FnMut(usize, Value)) {
+    fn measure(&self, mut emit: impl FnMut(usize, Value<'_>)) {
         emit(0, Value::Whole(1));
         if self.status.is_some_and(|status| status != CallStatus::Ok) {
             emit(1, Value::Whole(1));

@@ -5,7 +5,8 @@
 //! order and lateness of events never change a number. A partial is written in one order only.
 //!
 //! A row measures what [`Measured`] says: a metric itself; a model call `usage.requests`, `usage.cost_usd` and
-//! so on; an event `event.count`. The value measured is what was sent, also for `cumulative` metrics: of those
+//! so on; an event `event.count`; a step `step.count`, `step.errors` and `step.duration_ms`; messages, sessions and tasks
+//! their counts. A metric's distribution counts every bucket at its middle. The value measured is what was sent, also for `cumulative` metrics: of those
 //! `last`, `min` and `max` mean something, `sum` does not.
 //!
 //! Deliberately absent: limits on the number of series. They hold where partials are merged.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Aggregate, MINUTE_MICROSECONDS, Measured};
-use crate::{Event, Kind, LineError, Metric, Text, Time, Usage, read_lines};
+use crate::{Kind, LineError, Text, Time, read_lines, with_kind};
 
 /// Source, and only tag, of the series into which those past a limit are folded.
 pub const OTHER: &str = "__other__";
@@ -124,11 +124,7 @@ impl Partial {
     /// See [`PartialError`].
     pub fn of_events(subject: &str, payload: &[u8]) -> Result<Self, PartialError> {
         let kind = subject.rsplit('.').next().and_then(Kind::parse);
-        Ok(match kind.ok_or(PartialError::Kind)? {
-            Kind::Metric => fold(&read_lines::<Metric<'_>>(payload)?),
-            Kind::Event => fold(&read_lines::<Event<'_>>(payload)?),
-            Kind::Usage => fold(&read_lines::<Usage<'_>>(payload)?),
-        })
+        Ok(with_kind!(kind.ok_or(PartialError::Kind)?, T => fold(&read_lines::<T<'_>>(payload)?)))
     }
 
     /// Reads what [`Partial::to_ndjson`] wrote.

@@ -28,6 +28,11 @@ impl Sketch {
         self.add_bucket(index(value), 1);
     }
 
+    /// Counts a finite value this many times.
+    pub fn add_many(&mut self, value: f64, count: u64) {
+        self.add_bucket(index(value), count);
+    }
+
     /// Adds the counts of another sketch.
     pub fn merge(&mut self, other: &Sketch) {
         for (&index, &count) in &other.0 {

@@ -339,7 +339,7 @@ pub struct Plan {
 /// `aiai pub`
 #[derive(Debug, Args)]
 pub struct Pub {
-    /// What it is: metric, event or usage
+    /// What it is: metric, event, usage, step, message, session or work_item
     pub kind: String,
     /// One JSON object or array, or `-` for NDJSON on standard input
     #[arg(default_value = "-", value_name = "JSON|-")]

@@ -11,7 +11,11 @@ use arrow_array::builder::{
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, Field, Schema};
-use schemas::{Event, Metric, Time, Usage};
+use schemas::{Event, Message, Metric, Session, Step, Time, Usage, WorkItem};
+
+mod work;
+
+pub(crate) use work::{MessageColumns, SessionColumns, StepColumns, WorkItemColumns};
 
 /// Columns, in the table's order.
 type Columns = Vec<(&'static str, ArrayRef)>;
@@ -147,12 +151,17 @@ macro_rules! row {
 row!(Metric, MetricColumns);
 row!(Event, EventColumns);
 row!(Usage, UsageColumns);
+row!(Step, StepColumns);
+row!(Message, MessageColumns);
+row!(Session, SessionColumns);
+row!(WorkItem, WorkItemColumns);
 
 #[derive(Default)]
 pub(crate) struct MetricColumns {
     name: StringBuilder,
     value: Float64Builder,
     metric_type: StringBuilder,
+    distribution: StringBuilder,
 }
 
 impl Own<Metric<'_>> for MetricColumns {
@@ -161,6 +170,8 @@ impl Own<Metric<'_>> for MetricColumns {
         self.value.append_value(row.value);
         self.metric_type
             .append_option(row.metric_type.map(|metric_type| metric_type.as_str()));
+        self.distribution
+            .append_option(row.distribution.map(|distribution| distribution.get()));
     }
 
     fn take(&mut self) -> Columns {
@@ -168,6 +179,7 @@ impl Own<Metric<'_>> for MetricColumns {
             ("name", Arc::new(self.name.finish())),
             ("value", Arc::new(self.value.finish())),
             ("metric_type", Arc::new(self.metric_type.finish())),
+            ("distribution", Arc::new(self.distribution.finish())),
         ]
     }
 }

@@ -7,10 +7,15 @@ use std::ops::Range;
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_select::take::take_record_batch;
 use jiff::civil::Date;
-use schemas::archive::{Contents, File, path};
-use schemas::{Event, Kind, Metric, Origins, Time, Usage, read_lines, subjects};
+use schemas::archive::{Contents, File, LAYOUT, path};
+use schemas::{
+    Event, Kind, Message as Said, Metric, Origins, Session, Step, Time, Usage, WorkItem, read_lines, subjects,
+};
 
-use crate::columns::{EventColumns, MetricColumns, Own, Row, Stamp, Table, UsageColumns};
+use crate::columns::{
+    EventColumns, MessageColumns, MetricColumns, Own, Row, SessionColumns, Stamp, StepColumns, Table,
+    UsageColumns, WorkItemColumns,
+};
 use crate::file::{Aside, Folder, Trouble};
 
 /// Payload gathered before it is written out: larger jobs become several files of a kind and day. A constant, so that doing
@@ -56,6 +61,10 @@ pub struct Part {
     metric: Table<MetricColumns>,
     event: Table<EventColumns>,
     usage: Table<UsageColumns>,
+    step: Table<StepColumns>,
+    said: Table<MessageColumns>,
+    session: Table<SessionColumns>,
+    work_item: Table<WorkItemColumns>,
 }
 
 /// A file of a job whose range was not read to its end yet. Gone when dropped.
@@ -89,6 +98,10 @@ impl Part {
             metric: Table::default(),
             event: Table::default(),
             usage: Table::default(),
+            step: Table::default(),
+            said: Table::default(),
+            session: Table::default(),
+            work_item: Table::default(),
         }
     }
 
@@ -109,6 +122,10 @@ impl Part {
             Some(Kind::Metric) => add::<Metric<'_>>(&mut self.metric, message),
             Some(Kind::Event) => add::<Event<'_>>(&mut self.event, message),
             Some(Kind::Usage) => add::<Usage<'_>>(&mut self.usage, message),
+            Some(Kind::Step) => add::<Step<'_>>(&mut self.step, message),
+            Some(Kind::Message) => add::<Said<'_>>(&mut self.said, message),
+            Some(Kind::Session) => add::<Session<'_>>(&mut self.session, message),
+            Some(Kind::WorkItem) => add::<WorkItem<'_>>(&mut self.work_item, message),
             None => Err(format!("subject {} names no kind", message.subject)),
         };
         added.map_err(|problem| Failure::Content(format!("EVENTS message {sequence}: {problem}")))?;
@@ -135,6 +152,10 @@ impl Part {
             (Kind::Metric, self.metric.take::<Metric<'_>>()),
             (Kind::Event, self.event.take::<Event<'_>>()),
             (Kind::Usage, self.usage.take::<Usage<'_>>()),
+            (Kind::Step, self.step.take::<Step<'_>>()),
+            (Kind::Message, self.said.take::<Said<'_>>()),
+            (Kind::Session, self.session.take::<Session<'_>>()),
+            (Kind::WorkItem, self.work_item.take::<WorkItem<'_>>()),
         ];
         let mut slices = Vec::new();
         for (kind, table) in tables {
@@ -203,6 +224,7 @@ impl Part {
             sha256: aside.written.sha256.clone(),
             min_ts: Time(min_ts),
             max_ts: Time(max_ts),
+            layout: LAYOUT,
         };
         Ok(Draft { file, aside })
     }

@@ -82,7 +82,7 @@ fn count(feed: &Feed, message: &LiveMessage, samples: &mut Vec<Sample>) {
     }
 }
 
-/// The first event of a message.
+/// The first event of a message, by what people call it.
 fn sample(kind: Kind, ndjson: &[u8]) -> Option<Sample> {
     #[derive(Deserialize)]
     struct Named<'e> {
@@ -91,16 +91,29 @@ fn sample(kind: Kind, ndjson: &[u8]) -> Option<Sample> {
         #[serde(borrow)]
         model: Option<Cow<'e, str>>,
         #[serde(borrow)]
+        channel: Option<Cow<'e, str>>,
+        #[serde(borrow)]
+        session: Option<Cow<'e, str>>,
+        #[serde(borrow)]
+        work_item: Option<Cow<'e, str>>,
+        #[serde(borrow)]
         source: Option<Cow<'e, str>>,
     }
     let searched = &ndjson[..ndjson.len().min(LINE_BYTES_MAX)];
     let end = searched.iter().position(|byte| *byte == b'\n');
     let line = &searched[..end.unwrap_or(searched.len())];
     let event: Named<'_> = serde_json::from_slice(line).ok()?;
+    let name = match kind {
+        Kind::Metric | Kind::Event | Kind::Step => event.name,
+        Kind::Usage => event.model,
+        Kind::Message => event.channel,
+        Kind::Session => event.session,
+        Kind::WorkItem => event.work_item,
+    };
     Some(Sample {
         at_ms: now_ms(),
         kind: kind.as_str().to_owned(),
-        name: cut(&event.name.or(event.model).unwrap_or_default()),
+        name: cut(&name.unwrap_or_default()),
         source: cut(event.source.as_deref().unwrap_or(subjects::UNKNOWN_SOURCE)),
     })
 }
@@ -177,13 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_is_the_first_event_by_name_or_model() {
+    fn a_sample_is_the_first_event_by_what_people_call_it() {
         let line = br#"{"name":"x","source":"a","value":1}
 {"name":"y"}"#;
         let found = sample(Kind::Metric, line).unwrap();
         assert_eq!((found.name.as_str(), found.source.as_str()), ("x", "a"));
         let found = sample(Kind::Usage, br#"{"model":"m\u0041"}"#).unwrap();
         assert_eq!((found.name.as_str(), found.source.as_str()), ("mA", "unknown"));
+        let task = br#"{"work_item":"w","session":"s","state":"done"}"#;
+        assert_eq!(sample(Kind::WorkItem, task).unwrap().name, "w");
+        assert_eq!(sample(Kind::Session, task).unwrap().name, "s");
         assert_eq!(sample(Kind::Metric, b"no JSON"), None);
         assert_eq!(sample(Kind::Metric, &[b' '; 100_000]), None);
     }

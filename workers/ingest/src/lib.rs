@@ -6,7 +6,7 @@
 
 use bus::{Context, DeadLetter, Delivery, Failure, Input, Outbox, topology};
 use schemas::price::PriceTable;
-use schemas::{Decoded, Incoming, Item, Time, decode, headers, subjects};
+use schemas::{CloudEvent, Decoded, Incoming, Item, Time, decode, headers, subjects};
 
 /// The `[ingest]` section: how events are batched on their way out.
 pub type Config = bus::stage::BatchConfig;
@@ -31,15 +31,18 @@ impl bus::Stage for Ingest {
 
     fn process(&mut self, message: &Delivery, out: &mut Outbox) -> Result<(), Failure> {
         let payload = message.payload();
+        let said = Said::by(message);
         let incoming = Incoming {
             subject: message.subject(),
-            content_type: message.header(headers::CONTENT_TYPE),
+            content_type: said.content_type,
+            trace_parent: said.trace_parent,
+            cloud_event: said.cloud_event,
             payload,
             origin: message.sequence(),
             stored: first_stored(message),
         };
         let mut whole = None;
-        decode(&incoming, &mut |decoded| match decoded {
+        decode(&incoming, |decoded| match decoded {
             Decoded::Item { kind, mut item, .. } => {
                 if let Item::Usage(usage) = &mut item {
                     self.prices.apply(usage);
@@ -63,6 +66,42 @@ impl bus::Stage for Ingest {
             } => whole = Some(rejection),
         });
         whole.map_or(Ok(()), |rejection| Err(Failure::Reject { rejection }))
+    }
+}
+
+/// What the headers of a message say about its payload. Their names are those of HTTP too, where case means nothing.
+#[derive(Default)]
+struct Said<'m> {
+    content_type: Option<&'m str>,
+    trace_parent: Option<&'m str>,
+    cloud_event: Option<CloudEvent<'m>>,
+}
+
+impl<'m> Said<'m> {
+    fn by(message: &'m Delivery) -> Self {
+        let mut said = Said::default();
+        let mut has_attributes = false;
+        for (name, value) in message.headers() {
+            if name.eq_ignore_ascii_case(headers::CONTENT_TYPE) {
+                said.content_type = said.content_type.or(Some(value));
+            } else if name.eq_ignore_ascii_case(headers::TRACE_PARENT) {
+                said.trace_parent = said.trace_parent.or(Some(value));
+            } else if name
+                .get(..3)
+                .is_some_and(|start| start.eq_ignore_ascii_case("ce-"))
+            {
+                has_attributes = true;
+            }
+        }
+        if has_attributes {
+            let found = |name: &str| {
+                message
+                    .headers()
+                    .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            };
+            said.cloud_event = CloudEvent::from_headers(|name| found(name).map(|(_, value)| value));
+        }
+        said
     }
 }
 

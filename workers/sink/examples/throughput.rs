@@ -84,6 +84,8 @@ fn message(number: u64, event: &str) -> anyhow::Result<Message> {
         let incoming = Incoming {
             subject: "ingest.metric",
             content_type: None,
+            trace_parent: None,
+            cloud_event: None,
             payload: event.as_bytes(),
             origin,
             stored: Time(1_795_176_000_000_000),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use schemas::{CallStatus, Event, Kind, Metric, Usage};
+use schemas::{CallStatus, Event, Kind, Message, Metric, Session, Step, Usage, WorkItem};
 use serde::Deserialize;
 
 /// Microseconds in a second.
@@ -90,13 +90,19 @@ pub(crate) trait Noted {
     fn note(&self, _: &mut Activity) {}
 }
 
-impl Noted for Event<'_> {
-    const KIND: Kind = Kind::Event;
+macro_rules! noted {
+    ($($name:ident)+) => {
+        $(impl Noted for $name<'_> {
+            const KIND: Kind = Kind::$name;
 
-    fn sender(&self) -> &str {
-        self.source.as_deref().unwrap_or_default()
-    }
+            fn sender(&self) -> &str {
+                self.source.as_deref().unwrap_or_default()
+            }
+        })+
+    };
 }
+
+noted!(Event Step Message Session WorkItem);
 
 impl Noted for Metric<'_> {
     const KIND: Kind = Kind::Metric;

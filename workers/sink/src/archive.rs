@@ -124,7 +124,7 @@ pub(crate) fn note_file(
         return Ok(());
     }
     let sql = "INSERT INTO archive_file VALUES (?, ?, ?, ?, ?::VARCHAR::DATE, ?, ?, ?, ?,
-               make_timestamp(?::BIGINT), make_timestamp(?::BIGINT), make_timestamp(?::BIGINT), ?)";
+               make_timestamp(?::BIGINT), make_timestamp(?::BIGINT), make_timestamp(?::BIGINT), ?, ?)";
     connection.prepare_cached(sql)?.execute(params![
         epoch,
         file.first,
@@ -138,7 +138,8 @@ pub(crate) fn note_file(
         file.min_ts.0,
         file.max_ts.0,
         archived_at.0,
-        state
+        state,
+        file.layout
     ])?;
     Ok(())
 }
@@ -217,6 +218,7 @@ mod tests {
             sha256: String::new(),
             min_ts: Time(0),
             max_ts: Time(0),
+            layout: schemas::archive::LAYOUT,
         };
         let note = |archived_at| note_file(&writer, "E", &file, Time(archived_at), "copy").unwrap();
         note(1);

@@ -38,15 +38,20 @@ pub(crate) const FILE: &[Column] = &[
         "VARCHAR",
         "copy: its rows are in the table, too; cold: they are only here; missing: they were only here and it is gone",
     ),
+    (
+        "layout",
+        "USMALLINT",
+        "which columns it has: 2, all of its table; 1 or null, those of versions before 6",
+    ),
 ];
 
-/// Makes the views `metric_all`, `event_all` and `usage_all`, within the caller's transaction or in none. DuckDB looks
-/// into the first file of each.
+/// Makes a view `<kind>_all` for each kind, within the caller's transaction or in none. DuckDB looks into the first file of
+/// each.
 pub(crate) fn create(connection: &Connection, folder: Option<&Path>) -> anyhow::Result<()> {
     for kind in Kind::ALL {
         let files = match folder {
             Some(folder) => cold_files(connection, folder, kind)?,
-            None => Vec::new(),
+            None => Files::default(),
         };
         connection
             .execute_batch(&view(kind, &files))
@@ -60,31 +65,62 @@ pub(crate) fn create_without_files(connection: &Connection) -> anyhow::Result<()
     create(connection, None)
 }
 
-fn cold_files(connection: &Connection, folder: &Path, kind: Kind) -> anyhow::Result<Vec<String>> {
+/// Names of files as SQL literals, those without later columns apart.
+#[derive(Default)]
+struct Files {
+    today: Vec<String>,
+    first_layout: Vec<String>,
+}
+
+fn cold_files(connection: &Connection, folder: &Path, kind: Kind) -> anyhow::Result<Files> {
     let folder = std::path::absolute(folder)?;
-    let sql = "SELECT path FROM archive_file WHERE kind = ? AND state = 'cold' ORDER BY min_ts, path";
+    let sql = "SELECT path, coalesce(layout, 1) FROM archive_file WHERE kind = ? AND state = 'cold' ORDER BY min_ts, path";
     let mut statement = connection.prepare(sql)?;
-    let paths = statement.query_map([kind.as_str()], |row| row.get::<_, String>(0))?;
-    let mut files = Vec::new();
-    for path in paths {
-        let file = folder.join(path?);
+    let mut rows = statement.query([kind.as_str()])?;
+    let mut files = Files::default();
+    while let Some(row) = rows.next()? {
+        let (path, layout): (String, u16) = (row.get(0)?, row.get(1)?);
+        let file = folder.join(path);
         let name = file.to_str().context("the archive folder's name is not UTF-8")?;
-        files.push(quote(name));
+        match layout {
+            1 if has_later_columns(kind) => files.first_layout.push(quote(name)),
+            _ => files.today.push(quote(name)),
+        }
     }
     Ok(files)
 }
 
-fn view(kind: Kind, files: &[String]) -> String {
+fn has_later_columns(kind: Kind) -> bool {
+    schema::own(kind).iter().any(|(name, ..)| is_later(kind, name))
+}
+
+/// Whether files of the first layout have no such column.
+pub(crate) fn is_later(kind: Kind, column: &str) -> bool {
+    let later: &[&str] = match kind {
+        Kind::Metric => &["distribution"],
+        Kind::Usage => &["tokens_cache_write_1h", "service_tier"],
+        Kind::Event | Kind::Step | Kind::Message | Kind::Session | Kind::WorkItem => &[],
+    };
+    later.contains(&column)
+}
+
+fn view(kind: Kind, files: &Files) -> String {
     let columns: Vec<&Column> = schema::columns_of(kind.as_str()).collect();
-    let names: Vec<&str> = columns.iter().map(|(name, ..)| *name).collect();
+    let names: Vec<String> = columns.iter().map(|(name, ..)| format!("\"{name}\"")).collect();
     let mut sql = format!(
         "CREATE OR REPLACE VIEW {kind}_all AS SELECT {} FROM {kind}",
         names.join(", ")
     );
-    if !files.is_empty() {
+    for (files, is_today) in [(&files.first_layout, false), (&files.today, true)] {
+        if files.is_empty() {
+            continue;
+        }
         let in_file: Vec<String> = columns
             .iter()
-            .map(|(name, kind, _)| in_file(name, kind))
+            .map(|(name, column_type, _)| match is_today || !is_later(kind, name) {
+                true => in_file(name, column_type),
+                false => format!("NULL::{column_type} AS \"{name}\""),
+            })
             .collect();
         sql.push_str(&format!(
             " UNION ALL SELECT {} FROM read_parquet([{}], hive_partitioning = false) AS f
@@ -105,7 +141,7 @@ fn in_file(name: &str, column_type: &str) -> String {
     match (name, column_type) {
         ("epoch", _) => "i.id AS epoch".into(),
         ("events_epoch", _) => "e.id AS events_epoch".into(),
-        (_, "JSON") => format!("f.{name}::JSON AS {name}"),
-        _ => format!("f.{name}"),
+        (_, "JSON") => format!("f.\"{name}\"::JSON AS \"{name}\""),
+        _ => format!("f.\"{name}\""),
     }
 }

@@ -1,4 +1,4 @@
-//! The tables `metric`, `event` and `usage` as columns being filled.
+//! The tables of events as columns being filled.
 
 use duckdb::arrow::datatypes::{
     DataType, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType, UInt16Type, UInt32Type,
@@ -8,6 +8,10 @@ use schemas::{Event, Metric, Usage};
 
 use crate::appending::{Columns, NumberColumn, TextColumn, numbers};
 use crate::decode::Canonical;
+
+mod work;
+
+pub(crate) use work::{MessageColumns, SessionColumns, StepColumns, WorkItemColumns};
 
 /// What the rows of one message have in common.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +105,7 @@ pub(crate) struct MetricColumns {
     name: TextColumn,
     value: Vec<f64>,
     metric_type: TextColumn,
+    distribution: TextColumn,
 }
 
 impl Fill<Metric<'_>> for MetricColumns {
@@ -112,6 +117,8 @@ impl Fill<Metric<'_>> for MetricColumns {
         self.value.push(row.value);
         self.metric_type
             .push(row.metric_type.map(|metric_type| metric_type.as_str()));
+        self.distribution
+            .push(row.distribution.map(|distribution| distribution.get()));
     }
 
     fn rows(&self) -> usize {
@@ -123,6 +130,7 @@ impl Fill<Metric<'_>> for MetricColumns {
             ("name", self.name.take()),
             ("value", numbers::<Float64Type>(&mut self.value)),
             ("metric_type", self.metric_type.take()),
+            ("distribution", self.distribution.take()),
         ])
     }
 }

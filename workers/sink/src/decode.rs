@@ -2,7 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use schemas::{Event, Kind, Metric, Origins, Time, Usage, headers, read_lines, subjects};
+use schemas::{
+    Event, Kind, Message, Metric, Origins, Session, Step, Time, Usage, WorkItem, headers, read_lines,
+    subjects,
+};
 use serde::Deserialize;
 
 use crate::StoredMessage;
@@ -30,6 +33,10 @@ pub(crate) enum Rows<'a> {
     Metric(Vec<Metric<'a>>),
     Event(Vec<Event<'a>>),
     Usage(Vec<Usage<'a>>),
+    Step(Vec<Step<'a>>),
+    Message(Vec<Message<'a>>),
+    Session(Vec<Session<'a>>),
+    WorkItem(Vec<WorkItem<'a>>),
 }
 
 impl Rows<'_> {
@@ -39,6 +46,10 @@ impl Rows<'_> {
             Rows::Metric(_) => Kind::Metric,
             Rows::Event(_) => Kind::Event,
             Rows::Usage(_) => Kind::Usage,
+            Rows::Step(_) => Kind::Step,
+            Rows::Message(_) => Kind::Message,
+            Rows::Session(_) => Kind::Session,
+            Rows::WorkItem(_) => Kind::WorkItem,
         }
     }
 }
@@ -94,6 +105,29 @@ impl Canonical for Event<'_> {
     common!();
 }
 
+impl Canonical for Step<'_> {
+    common!();
+
+    fn misfit(&self) -> Option<&'static str> {
+        let is_outside =
+            |time: Option<Time>| time.is_some_and(|time| !(MICROS_MIN..=MICROS_MAX).contains(&time.0));
+        (is_outside(self.start) || is_outside(self.end))
+            .then_some("start or end is outside the years 0000 to 9999")
+    }
+}
+
+impl Canonical for Message<'_> {
+    common!();
+}
+
+impl Canonical for Session<'_> {
+    common!();
+}
+
+impl Canonical for WorkItem<'_> {
+    common!();
+}
+
 impl Canonical for Usage<'_> {
     common!();
 
@@ -143,6 +177,10 @@ pub(crate) fn decode<'a>(message: &StoredMessage<'a>) -> Result<EventsMessage<'a
         Some(Kind::Metric) => Rows::Metric(read(message.payload, &origins, count)?),
         Some(Kind::Event) => Rows::Event(read(message.payload, &origins, count)?),
         Some(Kind::Usage) => Rows::Usage(read(message.payload, &origins, count)?),
+        Some(Kind::Step) => Rows::Step(read(message.payload, &origins, count)?),
+        Some(Kind::Message) => Rows::Message(read(message.payload, &origins, count)?),
+        Some(Kind::Session) => Rows::Session(read(message.payload, &origins, count)?),
+        Some(Kind::WorkItem) => Rows::WorkItem(read(message.payload, &origins, count)?),
         None => {
             return Err(format!(
                 "subject {} names no kind this sink knows",

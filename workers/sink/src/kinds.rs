@@ -34,10 +34,8 @@ pub(crate) struct Kinds([KindCount; KINDS.len()]);
 /// The place of a kind in [`KINDS`]; the last is that of subjects which name none.
 pub(crate) const fn place(kind: Option<Kind>) -> usize {
     match kind {
-        Some(Kind::Metric) => 0,
-        Some(Kind::Event) => 1,
-        Some(Kind::Usage) => 2,
-        None => 3,
+        Some(kind) => kind as usize,
+        None => Kind::ALL.len(),
     }
 }
 

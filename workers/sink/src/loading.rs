@@ -3,6 +3,7 @@
 //! A part is whole if all files are there that its files name. Its rows are seen once: in the tables (`copy`) or in
 //! the files (`cold`), never in both.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -12,11 +13,12 @@ use schemas::archive::{self, Contents};
 use schemas::{Kind, Origins, Time};
 
 use crate::archive::note_file;
+use crate::archive_views::is_later;
 use crate::folder::{self, Found, Part};
 use crate::intact::sha256;
 use crate::migrate::in_transaction;
 use crate::restore::{Wanted, say};
-use crate::schema::quote;
+use crate::schema::{self, quote};
 use crate::{Source, Store};
 
 /// A part being loaded.
@@ -219,7 +221,7 @@ fn describe(
     let path = folder.join(&found.path);
     let sql = format!(
         "SELECT count(*)::UBIGINT, coalesce(min(epoch_us(ts)), 0)::BIGINT, coalesce(max(epoch_us(ts)), 0)::BIGINT FROM {}",
-        from_paths(folder, &[&found.path])
+        from_paths(found.kind, folder, &[&found.path])
     );
     let (rows, min, max) = reading.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let file = File::open(&path)?;
@@ -235,6 +237,24 @@ fn describe(
         sha256: sha256(file)?,
         min_ts: Time(min),
         max_ts: Time(max),
+        layout: layout(found.kind, &path, reading)?,
+    })
+}
+
+/// Which columns a file has, as itself says.
+fn layout(kind: Kind, path: &Path, reading: &Connection) -> anyhow::Result<u16> {
+    let sql = format!(
+        "SELECT name FROM parquet_schema({})",
+        quote(&path.to_string_lossy())
+    );
+    let mut statement = reading.prepare(&sql)?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let names: HashSet<String> = names.collect::<Result<_, _>>()?;
+    let mut later = schema::own(kind).iter().filter(|(name, ..)| is_later(kind, name));
+    Ok(if later.all(|(name, ..)| names.contains(*name)) {
+        archive::LAYOUT
+    } else {
+        1
     })
 }
 
@@ -258,17 +278,29 @@ fn note_repeated(connection: &Connection, loading: &Loading<'_>) -> anyhow::Resu
 }
 
 /// What is selected from, for these files.
-pub(crate) fn from(folder: &Path, files: &[&archive::File]) -> String {
+pub(crate) fn from(kind: Kind, folder: &Path, files: &[&archive::File]) -> String {
     let paths: Vec<&String> = files.iter().map(|file| &file.path).collect();
-    from_paths(folder, &paths)
+    from_paths(kind, folder, &paths)
 }
 
-fn from_paths(folder: &Path, paths: &[&String]) -> String {
+fn from_paths(kind: Kind, folder: &Path, paths: &[&String]) -> String {
     let names = paths
         .iter()
         .map(|path| quote(&folder.join(path).to_string_lossy()));
     let names: Vec<String> = names.collect();
-    format!("read_parquet([{}], hive_partitioning = false)", names.join(", "))
+    let read = format!("read_parquet([{}], hive_partitioning = false)", names.join(", "));
+    // Files of the first layout lack these.
+    let later = schema::own(kind).iter().filter(|(name, ..)| is_later(kind, name));
+    let later: Vec<String> = later
+        .map(|(name, column_type, _)| format!("NULL::{column_type} AS \"{name}\""))
+        .collect();
+    match later.is_empty() {
+        true => read,
+        false => format!(
+            "(FROM {read} UNION ALL BY NAME SELECT {} WHERE false)",
+            later.join(", ")
+        ),
+    }
 }
 
 /// The condition that a sequence is in one of these ranges.

@@ -4,6 +4,7 @@ use anyhow::Context;
 use duckdb::{Connection, params};
 use schemas::Kind;
 
+use crate::schema::columns_of;
 use crate::{RangeSet, Source, dead, kinds};
 
 /// Runs a change as a whole or not at all.
@@ -30,8 +31,8 @@ pub(crate) fn upgrade(
     create: impl FnOnce() -> String,
 ) -> anyhow::Result<()> {
     in_transaction(connection, |connection| {
-        if from < 3 {
-            name_events(connection)?;
+        if from < 6 {
+            add_columns(connection)?;
         }
         if from < 5 {
             dead::add_states(connection)?;
@@ -47,20 +48,22 @@ pub(crate) fn upgrade(
     })
 }
 
-/// From version 1 or 2 to 3. Version 1 had no rollup, version 2 knew nothing of the archive.
-///
-/// Rows do not say which EVENTS message they came from until now, and nobody can find out. They stay in the table for
-/// good (their sequence is null), and the archive begins behind them.
-fn name_events(connection: &Connection) -> anyhow::Result<()> {
-    for kind in Kind::ALL {
-        connection.execute_batch(&format!(
-            "ALTER TABLE {kind} ADD COLUMN IF NOT EXISTS events_seq UBIGINT;
-             ALTER TABLE {kind} ADD COLUMN IF NOT EXISTS events_epoch USMALLINT;"
-        ))?;
+/// The columns that tables of events, and the table of files, did not have in an older version; null in rows that are
+/// there. Tables that are missing altogether are created afterwards.
+fn add_columns(connection: &Connection) -> anyhow::Result<()> {
+    for table in Kind::ALL.map(Kind::as_str).into_iter().chain(["archive_file"]) {
+        for (name, kind, _) in columns_of(table) {
+            let sql = format!("ALTER TABLE IF EXISTS {table} ADD COLUMN IF NOT EXISTS \"{name}\" {kind}");
+            connection.execute_batch(&sql)?;
+        }
     }
     Ok(())
 }
 
+/// From version 1 or 2 to 3. Version 1 had no rollup, version 2 knew nothing of the archive.
+///
+/// Rows do not say which EVENTS message they came from until now, and nobody can find out. They stay in the table for
+/// good (their sequence is null), and the archive begins behind them.
 fn begin_archive(connection: &Connection) -> anyhow::Result<()> {
     let mut processed = Vec::new();
     let mut statement = connection.prepare("SELECT epoch, seq, beyond FROM checkpoint WHERE stream = ?")?;

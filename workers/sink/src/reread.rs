@@ -11,6 +11,8 @@ use duckdb::arrow::array::{Array, AsArray};
 use duckdb::arrow::datatypes::{Int64Type, UInt64Type};
 use schemas::{Kind, Origins, Time, headers};
 
+use crate::schema;
+
 /// An EVENTS message as its rows tell it.
 #[derive(Debug, Default)]
 pub(crate) struct Reread {
@@ -117,39 +119,33 @@ impl<A, B> Parts<A, B> for (Option<A>, Option<B>) {
 
 /// SQL for the fields of a canonical event but origin, index and time, without braces.
 fn rest(kind: Kind) -> String {
-    let text = |name: &str| format!("coalesce(',\"{name}\":' || to_json({name})::VARCHAR, '')");
-    let plain = |name: &str| format!("coalesce(',\"{name}\":' || {name}::VARCHAR, '')");
-    let own: Vec<String> = match kind {
-        Kind::Metric => vec![text("name"), plain("value"), text("metric_type")],
-        Kind::Event => vec![text("name"), plain("data")],
-        Kind::Usage => vec![
-            text("model"),
-            text("provider"),
-            plain("tokens_in"),
-            plain("tokens_out"),
-            plain("tokens_cache_read"),
-            plain("tokens_cache_write"),
-            plain("tokens_reasoning"),
-            plain("cost_usd"),
-            text("cost_source"),
-            plain("latency_ms"),
-            plain("ttft_ms"),
-            text("task_complexity"),
-            text("status"),
-            text("error"),
-            text("reservation"),
-        ],
-    };
+    let field = |name: &str, value: &str| format!("coalesce(',\"{name}\":' || {value}, '')");
+    let text = |name: &str| field(name, &format!("to_json(\"{name}\")::VARCHAR"));
+    let own = schema::own(kind)
+        .iter()
+        .map(|(name, column_type, _)| match *column_type {
+            "VARCHAR" => text(name),
+            "TIMESTAMP" => field(name, &time(name)),
+            _ => field(name, &format!("\"{name}\"::VARCHAR")),
+        });
     let shared = [
-        plain("tags"),
+        field("tags", "tags::VARCHAR"),
         text("session"),
         text("work_item"),
         text("trace_id"),
         text("source"),
         text("tenant"),
     ];
-    let fields: Vec<String> = own.into_iter().chain(shared).collect();
+    let fields: Vec<String> = own.chain(shared).collect();
     format!("'\"v\":' || v::VARCHAR || {}", fields.join(" || "))
+}
+
+/// A time as JSON, with microseconds. (A year before 1 is one of DuckDB's BC, which RFC 3339 does not have: year 0000 is
+/// 1 BC.)
+fn time(name: &str) -> String {
+    format!(
+        "'\"' || printf('%04d', extract(year FROM \"{name}\")) || strftime(\"{name}\", '-%m-%dT%H:%M:%S.%fZ') || '\"'"
+    )
 }
 
 #[cfg(test)]
@@ -161,10 +157,10 @@ mod tests {
     const EVENTS_EPOCH: &str = "01JD00000000000000000000B1";
 
     /// Lines of each kind with whatever is hard to keep.
-    const LINES: [(Kind, &str); 3] = [
+    const LINES: [(Kind, &str); 7] = [
         (
             Kind::Metric,
-            r#"{"o":7,"i":0,"timestamp":"2026-11-20T11:59:59.000001Z","v":1,"name":"größe \"q\"\n☕","value":5e-324,"metric_type":"histogram","tags":{"a b":"c,\"d\""},"session":"s","source":"x","tenant":"t"}
+            r#"{"o":7,"i":0,"timestamp":"2026-11-20T11:59:59.000001Z","v":1,"name":"größe \"q\"\n☕","value":5e-324,"metric_type":"histogram","distribution":{ "count":1,"bounds":[],"counts":[1] },"tags":{"a b":"c,\"d\""},"session":"s","source":"x","tenant":"t"}
 {"o":7,"i":1,"timestamp":"1969-12-31T23:59:59.999999Z","v":1,"name":"n","value":-0.0,"source":"x","tenant":"t"}
 {"o":9,"i":0,"timestamp":"9999-12-30T21:59:59.999999Z","v":1,"name":"n","value":1.7976931348623157e308,"source":"x","tenant":"t"}
 "#,
@@ -177,6 +173,27 @@ mod tests {
         (
             Kind::Usage,
             r#"{"o":1,"i":0,"timestamp":"2026-11-20T11:59:59.000001Z","v":1,"model":"m","provider":"p","tokens_in":9223372036854775807,"tokens_out":0,"cost_usd":123456.123456789,"cost_source":"provider","latency_ms":0.1,"status":"ok","reservation":"r","source":"x","tenant":"t"}
+"#,
+        ),
+        (
+            Kind::Step,
+            r#"{"o":1,"i":0,"timestamp":"2026-11-20T11:59:59.000001Z","v":1,"name":"s","span_id":"a","parent_id":"b","operation":"chat","start":"0000-01-01T00:00:00.000000Z","end":"9999-12-30T21:59:59.999999Z","status":"error","error":"e \"q\"","attributes":{ "a.b" : 1 },"source":"x","tenant":"t"}
+{"o":1,"i":1,"timestamp":"2026-11-20T11:59:59.000001Z","v":1,"name":"s","start":"1969-12-31T23:59:59.000010Z","status":"ok","source":"x","tenant":"t"}
+"#,
+        ),
+        (
+            Kind::Message,
+            r#"{"o":1,"i":0,"timestamp":"2026-11-20T11:59:59.000001Z","v":1,"body":"b\n☕","channel":"c","from":"f","to":"g","source":"x","tenant":"t"}
+"#,
+        ),
+        (
+            Kind::Session,
+            r#"{"o":1,"i":0,"timestamp":"2026-11-20T11:59:59.000001Z","v":1,"state":"ended","title":"t","data":[1],"session":"s","source":"x","tenant":"t"}
+"#,
+        ),
+        (
+            Kind::WorkItem,
+            r#"{"o":1,"i":0,"timestamp":"2026-11-20T11:59:59.000001Z","v":1,"state":"done","title":"t","project":"p","assignee":"a","parent":"w","data":{},"work_item":"w","source":"x","tenant":"t"}
 "#,
         ),
     ];

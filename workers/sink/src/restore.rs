@@ -124,7 +124,13 @@ impl Store {
             if files.is_empty() {
                 continue;
             }
-            let read = self.load_kind(kind, &from(wanted.folder, &files), &loading, reading, restored)?;
+            let read = self.load_kind(
+                kind,
+                &from(kind, wanted.folder, &files),
+                &loading,
+                reading,
+                restored,
+            )?;
             if let Some(problem) = read {
                 loading.is_complete = false;
                 say(&mut restored.problems, format!("{}: {problem}", files[0].path));
@@ -147,7 +153,7 @@ impl Store {
         for file in &loading.files {
             let sql = format!(
                 "SELECT ingest_epoch::VARCHAR, origin::UBIGINT FROM {} GROUP BY ALL ORDER BY ALL",
-                from(wanted.folder, &[file])
+                from(file.kind, wanted.folder, &[file])
             );
             let mut statement = reading.prepare(&sql)?;
             let mut rows = statement.query([])?;

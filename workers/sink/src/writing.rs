@@ -11,7 +11,10 @@ use schemas::{Origins, alert, headers};
 use crate::activity::{Activity, Noted};
 use crate::alerts::{self, MatchColumns};
 use crate::appending::{self, TextColumn, numbers};
-use crate::columns::{EventColumns, Fill, MetricColumns, Stamp, UsageColumns};
+use crate::columns::{
+    EventColumns, Fill, MessageColumns, MetricColumns, SessionColumns, Stamp, StepColumns, UsageColumns,
+    WorkItemColumns,
+};
 use crate::dead::{self, DeadColumns, DeadLetter, events_message};
 use crate::decode::{Canonical, Rows, decode};
 use crate::notes::DeadNote;
@@ -28,6 +31,10 @@ pub(crate) struct Gathered {
     metric: MetricColumns,
     event: EventColumns,
     usage: UsageColumns,
+    step: StepColumns,
+    message: MessageColumns,
+    session: SessionColumns,
+    work_item: WorkItemColumns,
     dead: DeadColumns,
     duplicate_events_epoch: TextColumn,
     duplicate_events_seq: Vec<u64>,
@@ -193,6 +200,10 @@ impl Writing<'_> {
             Rows::Metric(rows) => push(&mut gathered.metric, activity, partial, rows, &repeated, how),
             Rows::Event(rows) => push(&mut gathered.event, activity, partial, rows, &repeated, how),
             Rows::Usage(rows) => push(&mut gathered.usage, activity, partial, rows, &repeated, how),
+            Rows::Step(rows) => push(&mut gathered.step, activity, partial, rows, &repeated, how),
+            Rows::Message(rows) => push(&mut gathered.message, activity, partial, rows, &repeated, how),
+            Rows::Session(rows) => push(&mut gathered.session, activity, partial, rows, &repeated, how),
+            Rows::WorkItem(rows) => push(&mut gathered.work_item, activity, partial, rows, &repeated, how),
         };
         if folds {
             self.merged(message.stream_epoch, message.sequence);
@@ -345,6 +356,10 @@ impl Writing<'_> {
         flush(self.connection, &mut gathered.metric)?;
         flush(self.connection, &mut gathered.event)?;
         flush(self.connection, &mut gathered.usage)?;
+        flush(self.connection, &mut gathered.step)?;
+        flush(self.connection, &mut gathered.message)?;
+        flush(self.connection, &mut gathered.session)?;
+        flush(self.connection, &mut gathered.work_item)?;
         if gathered.dead.rows() > 0 {
             appending::append(self.connection, "dead", gathered.dead.take())?;
         }

@@ -95,6 +95,7 @@ fn export(store: &Store, archive: &Path, first: u64, last: u64) -> File {
         sha256: digits.concat(),
         min_ts: Time(NOON - 500_000),
         max_ts: Time(NOON - 500_000),
+        layout: schemas::archive::LAYOUT,
     }
 }
 

@@ -80,11 +80,13 @@ fn mistakes(subject: &str, payload: &[u8]) -> Vec<String> {
     let incoming = Incoming {
         subject,
         content_type: None,
+        trace_parent: None,
+        cloud_event: None,
         payload,
         origin: 0,
         stored,
     };
-    schemas::decode(&incoming, &mut |decoded| {
+    schemas::decode(&incoming, |decoded| {
         if let Decoded::Rejected { rejection, .. } = decoded {
             found.push(rejection.to_string());
         }

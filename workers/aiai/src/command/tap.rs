@@ -185,7 +185,10 @@ mod tests {
     #[test]
     fn a_word_that_is_no_kind_says_what_is() {
         let error = "metrics".parse::<Filter>().expect_err("no kind");
-        assert!(error.contains("metric, event, usage"), "{error}");
+        assert!(
+            error.contains("metric, event, usage, step, message, session, work_item"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub(crate) fn kind_class(kind: &str) -> &'static str {
         "metric" => "kind-metric",
         "event" => "kind-event",
         "usage" => "kind-usage",
+        "step" => "kind-step",
+        "message" => "kind-message",
+        "session" => "kind-session",
+        "work_item" => "kind-work-item",
         _ => "kind-other",
     }
 }

@@ -13,173 +13,21 @@ use cel::common::types::{
 };
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
-use schemas::{CallStatus, Event, Kind, Metric, MetricType, Usage};
+use schemas::Kind;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-/// What all events have.
-pub(super) const COMMON: &[&str] = &[
-    "kind",
-    "tenant",
-    "source",
-    "ts",
-    "tags",
-    "session",
-    "work_item",
-    "trace_id",
-];
+pub(super) use super::fields::Row;
+use super::fields::{COMMON, Field, fields_of, is_json};
+
 /// The whole event, for `has(event.field)`.
 pub(super) const WHOLE: &str = "event";
-
-/// The fields of a kind, besides [`COMMON`].
-pub(super) const fn fields_of(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Metric => &["name", "value", "metric_type"],
-        Kind::Event => &["name", "data"],
-        Kind::Usage => &[
-            "model",
-            "provider",
-            "tokens_in",
-            "tokens_out",
-            "tokens_cache_read",
-            "tokens_cache_write",
-            "tokens_reasoning",
-            "cost_usd",
-            "cost_source",
-            "latency_ms",
-            "ttft_ms",
-            "task_complexity",
-            "status",
-            "error",
-            "reservation",
-        ],
-    }
-}
-
-/// A field's value.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Field<'f> {
-    Text(&'f str),
-    Int(i64),
-    Float(f64),
-    /// The tags, or the data: JSON.
-    Json(&'f RawValue),
-}
-
-/// One kind's row.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Row<'r> {
-    Metric(&'r Metric<'r>),
-    Event(&'r Event<'r>),
-    Usage(&'r Usage<'r>),
-}
 
 /// An event, and what was parsed of it.
 pub(super) struct Fact<'r> {
     row: Row<'r>,
     tags: OnceLock<Box<dyn Val>>,
+    /// What else of it is JSON: at most one field.
     data: OnceLock<Box<dyn Val>>,
-}
-
-/// Whichever kind it is.
-macro_rules! of_any {
-    ($row:expr, $each:ident => $what:expr) => {
-        match $row {
-            Row::Metric($each) => $what,
-            Row::Event($each) => $what,
-            Row::Usage($each) => $what,
-        }
-    };
-}
-
-fn count(tokens: Option<u64>) -> Option<Field<'static>> {
-    tokens.map(|tokens| Field::Int(i64::try_from(tokens).unwrap_or(i64::MAX)))
-}
-
-impl<'r> Row<'r> {
-    const fn kind(self) -> Kind {
-        match self {
-            Row::Metric(_) => Kind::Metric,
-            Row::Event(_) => Kind::Event,
-            Row::Usage(_) => Kind::Usage,
-        }
-    }
-
-    /// When it happened, in milliseconds since 1970.
-    pub(super) fn time_ms(self) -> Option<i64> {
-        of_any!(self, row => row.timestamp).map(|time| time.0.div_euclid(1000))
-    }
-
-    /// The INGEST message it came with, and its place there.
-    pub(super) fn place(self) -> Option<(u64, u32)> {
-        of_any!(self, row => row.origin.zip(row.index))
-    }
-
-    pub(super) fn tenant(self) -> &'r str {
-        of_any!(self, row => row.tenant.as_deref()).unwrap_or_default()
-    }
-
-    fn field(self, name: &str) -> Option<Field<'r>> {
-        match name {
-            "kind" => Some(Field::Text(self.kind().as_str())),
-            "tenant" => Some(Field::Text(self.tenant())),
-            "source" => of_any!(self, row => row.source.as_deref()).map(Field::Text),
-            "ts" => self.time_ms().map(Field::Int),
-            "tags" => of_any!(self, row => row.tags).map(Field::Json),
-            "session" => of_any!(self, row => row.session.as_deref()).map(Field::Text),
-            "work_item" => of_any!(self, row => row.work_item.as_deref()).map(Field::Text),
-            "trace_id" => of_any!(self, row => row.trace_id.as_deref()).map(Field::Text),
-            name => match self {
-                Row::Metric(row) => metric(row, name),
-                Row::Event(row) => event(row, name),
-                Row::Usage(row) => usage(row, name),
-            },
-        }
-    }
-}
-
-fn metric<'r>(row: &'r Metric<'r>, name: &str) -> Option<Field<'r>> {
-    match name {
-        "name" => Some(Field::Text(&row.name)),
-        "value" => Some(Field::Float(row.value)),
-        "metric_type" => Some(Field::Text(row.metric_type.unwrap_or(MetricType::Gauge).as_str())),
-        _ => None,
-    }
-}
-
-fn event<'r>(row: &'r Event<'r>, name: &str) -> Option<Field<'r>> {
-    match name {
-        "name" => Some(Field::Text(&row.name)),
-        "data" => row.data.map(Field::Json),
-        _ => None,
-    }
-}
-
-fn usage<'r>(row: &'r Usage<'r>, name: &str) -> Option<Field<'r>> {
-    match name {
-        "model" => Some(Field::Text(&row.model)),
-        "provider" => row.provider.as_deref().map(Field::Text),
-        "tokens_in" => count(row.tokens_in),
-        "tokens_out" => count(row.tokens_out),
-        "tokens_cache_read" => count(row.tokens_cache_read),
-        "tokens_cache_write" => count(row.tokens_cache_write),
-        "tokens_reasoning" => count(row.tokens_reasoning),
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "a rule compares amounts, it does not add them up"
-        )]
-        "cost_usd" => row.cost_usd.map(|cost| Field::Float(cost.0 as f64 / 1e9)),
-        "cost_source" => row.cost_source.as_deref().map(Field::Text),
-        "latency_ms" => row.latency_ms.map(Field::Float),
-        "ttft_ms" => row.ttft_ms.map(Field::Float),
-        "task_complexity" => row
-            .task_complexity
-            .map(|complexity| Field::Text(complexity.as_str())),
-        "status" => Some(Field::Text(row.status.unwrap_or(CallStatus::Ok).as_str())),
-        "error" => row.error.as_deref().map(Field::Text),
-        "reservation" => row.reservation.as_deref().map(Field::Text),
-        _ => None,
-    }
 }
 
 impl<'r> Fact<'r> {
@@ -347,7 +195,7 @@ impl Path {
         let field = parts.next().unwrap_or_default();
         let within: Vec<String> = parts.collect();
         check_field(&field, kinds)?;
-        let (json, tags) = (matches!(&*field, "tags" | "data"), field == "tags");
+        let (json, tags) = (is_json(&field), field == "tags");
         if !json && !within.is_empty() {
             return Err(format!("`{field}` has no members; write `{field}` alone"));
         }

@@ -6,7 +6,7 @@ use bus::Bytes;
 use schemas::alert::{
     self, FAILED_RULE, Match, OTHER_KEY, OriginCounts, Severity, TELL_WITHIN_MS, window_start,
 };
-use schemas::{Event, Kind, LineError, Metric, Usage, read_lines};
+use schemas::{Event, Kind, LineError, Message, Metric, Session, Step, Usage, WorkItem, read_lines};
 use serde_json::value::RawValue;
 
 use super::fact::{Fact, Row};
@@ -82,6 +82,10 @@ pub fn evaluate(rules: &Rules, batch: Batch<'_>) -> Result<Found, LineError> {
         Kind::Metric => collected.all(&read_lines::<Metric<'_>>(batch.payload)?, Row::Metric),
         Kind::Event => collected.all(&read_lines::<Event<'_>>(batch.payload)?, Row::Event),
         Kind::Usage => collected.all(&read_lines::<Usage<'_>>(batch.payload)?, Row::Usage),
+        Kind::Step => collected.all(&read_lines::<Step<'_>>(batch.payload)?, Row::Step),
+        Kind::Message => collected.all(&read_lines::<Message<'_>>(batch.payload)?, Row::Message),
+        Kind::Session => collected.all(&read_lines::<Session<'_>>(batch.payload)?, Row::Session),
+        Kind::WorkItem => collected.all(&read_lines::<WorkItem<'_>>(batch.payload)?, Row::WorkItem),
     }
     Ok(collected.finish())
 }

@@ -11,6 +11,7 @@
 
 mod expression;
 mod fact;
+mod fields;
 pub mod file;
 mod matching;
 mod stage;
