@@ -41,6 +41,7 @@ pub mod overview;
 pub mod price;
 pub mod problems;
 pub mod query;
+pub mod rerate;
 pub mod rollup;
 pub mod route;
 pub mod subjects;

@@ -1,6 +1,7 @@
 //! `golden/provider/<name>.json`: usage objects as providers' responses have them, and what an event with one of them becomes.
 //! The costs were worked out by hand, with the prices of `golden/provider/prices.toml`.
 
+#[expect(dead_code, reason = "nothing is blessed here")]
 mod common;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ fn canonical(event: &Value) -> Result<BTreeMap<String, Value>, Rejection> {
     let incoming = Incoming {
         subject: "ingest.usage",
         content_type: None,
+        trace_parent: None,
+        cloud_event: None,
         payload: payload.as_bytes(),
         origin: 1,
         stored: STORED,
@@ -168,6 +171,8 @@ fn what_is_no_usage_object_is_refused_with_its_place() {
     let incoming = Incoming {
         subject: "ingest.usage",
         content_type: None,
+        trace_parent: None,
+        cloud_event: None,
         payload: twice.as_bytes(),
         origin: 1,
         stored: STORED,

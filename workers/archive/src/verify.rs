@@ -9,6 +9,8 @@ use std::time::Duration;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use sha2::{Digest, Sha256};
 
+use schemas::rerate::CORRECTIONS_FOLDER;
+
 use crate::file::{age, walk};
 
 /// A file without an entry may be so young that its manifest is still on its way.
@@ -102,6 +104,9 @@ pub fn unlisted(folder: &Path, listed: &[Listed]) -> Vec<Problem> {
             .unwrap_or(&file)
             .to_string_lossy()
             .into_owned();
+        if path.starts_with(CORRECTIONS_FOLDER) {
+            continue;
+        }
         let is_young = age(&file).is_none_or(|age| age < YOUNG);
         if !known.contains(path.as_str()) && !is_young {
             problems.push(Problem {
