@@ -55,8 +55,16 @@ pub(crate) fn merge<'a>(usage: &mut Usage<'a>, raw: &'a RawValue) -> Result<(), 
     let found = shapes::read(&Fields::parse(fields::ROOT, text)?)?;
     agree("tokens_in", &mut usage.tokens_in, found.tokens_in)?;
     agree("tokens_out", &mut usage.tokens_out, found.tokens_out)?;
-    agree("tokens_cache_read", &mut usage.tokens_cache_read, found.cache_read)?;
-    agree("tokens_cache_write", &mut usage.tokens_cache_write, found.cache_write)?;
+    agree(
+        "tokens_cache_read",
+        &mut usage.tokens_cache_read,
+        found.cache_read,
+    )?;
+    agree(
+        "tokens_cache_write",
+        &mut usage.tokens_cache_write,
+        found.cache_write,
+    )?;
     agree(
         "tokens_cache_write_1h",
         &mut usage.tokens_cache_write_1h,

@@ -95,9 +95,9 @@ impl Request {
             return Err("from is not before until; nothing lies between".into());
         }
         match request.rows_max {
-            Some(rows) if rows == 0 || rows > ROWS_MAX => {
-                Err(format!("rows_max is {rows}; ask for 1 to {ROWS_MAX} calls at a time"))
-            }
+            Some(rows) if rows == 0 || rows > ROWS_MAX => Err(format!(
+                "rows_max is {rows}; ask for 1 to {ROWS_MAX} calls at a time"
+            )),
             _ => Ok(request),
         }
     }

@@ -271,43 +271,100 @@ fn steps_dates_tiers_and_calls_are_priced_as_written() {
     let table = PriceTable::parse("p.toml", EVERYTHING).expect("sound");
     let at = |text: &str| text.parse::<Time>().expect("a time");
     let cost = |model: &str, tokens_in, tokens_out, reasoning, service_tier, day: &str| {
-        let tokens = Tokens { tokens_in, tokens_out, reasoning, ..Tokens::default() };
-        let call = Call { tokens, service_tier, at: at(&format!("{day}T12:00:00Z")) };
+        let tokens = Tokens {
+            tokens_in,
+            tokens_out,
+            reasoning,
+            ..Tokens::default()
+        };
+        let call = Call {
+            tokens,
+            service_tier,
+            at: at(&format!("{day}T12:00:00Z")),
+        };
         let price = table.price(None, model).expect("listed");
         price.cost(&call).map(|cost| cost.to_string())
     };
     let some = |text: &str| Some(text.to_owned());
     // 100,000 × 1 + 10 × 2 + 30 × 4 a million, and a cent
-    assert_eq!(cost("steps", 100_000, 40, 30, None, "2026-06-01"), some("0.11014"));
+    assert_eq!(
+        cost("steps", 100_000, 40, 30, None, "2026-06-01"),
+        some("0.11014")
+    );
     // above 100,000: × 2; reasoning has no price of its own there, nor has the call
-    assert_eq!(cost("steps", 100_001, 40, 30, None, "2026-06-01"), some("0.200162"));
+    assert_eq!(
+        cost("steps", 100_001, 40, 30, None, "2026-06-01"),
+        some("0.200162")
+    );
     assert_eq!(cost("steps", 200_001, 0, 0, None, "2026-06-01"), some("0.600003"));
-    assert_eq!(cost("steps", 100_000, 0, 0, Some("flex"), "2026-06-01"), some("0.05"));
-    assert_eq!(cost("steps", 300_000, 0, 0, Some("FLEX"), "2026-06-01"), some("0.3"));
+    assert_eq!(
+        cost("steps", 100_000, 0, 0, Some("flex"), "2026-06-01"),
+        some("0.05")
+    );
+    assert_eq!(
+        cost("steps", 300_000, 0, 0, Some("FLEX"), "2026-06-01"),
+        some("0.3")
+    );
     assert_eq!(cost("steps", 1_000, 0, 0, None, "2025-12-31"), some("0.01"));
-    assert_eq!(cost("steps", 1_000, 0, 0, Some("flex"), "2025-12-31"), some("0.001"));
+    assert_eq!(
+        cost("steps", 1_000, 0, 0, Some("flex"), "2025-12-31"),
+        some("0.001")
+    );
     assert_eq!(cost("steps", 1_000, 0, 0, None, "2024-12-31"), some("0.1"));
     assert_eq!(cost("steps", 1_000, 0, 0, Some("flex"), "2024-12-31"), None);
     assert_eq!(cost("steps", 1_000, 0, 0, Some("batch"), "2026-06-01"), None);
     assert_eq!(cost("free", 1_000, 5, 0, None, "2026-06-01"), some("0"));
-    assert_eq!(cost("by-the-call", 1_000, 5, 0, Some("default"), "2026-06-01"), some("0.002"));
+    assert_eq!(
+        cost("by-the-call", 1_000, 5, 0, Some("default"), "2026-06-01"),
+        some("0.002")
+    );
 }
 
 #[test]
 fn every_mistake_in_the_newer_fields_names_its_line_and_fix() {
     let model = "version = \"1\"\n[[model]]\nname = \"m\"\ninput = 1\noutput = 1\n";
     for (line, part) in [
-        ("cache_write_1h = -1", "cache_write_1h is -1; write dollars per million"),
-        ("reasoning = 99999999999999999999", "is 99999999999999999999; write"),
-        ("request = 20_000", "request is 20_000; write dollars for one call as a plain decimal"),
-        ("above = [{ tokens_in = 1, input = 1, output = 1 }, { tokens_in = 1, input = 1, output = 1 }]", "tokens_in = 1 twice; remove one"),
-        ("above = { tokens_in = 1, input = 1 }", "above.output is missing; write"),
-        ("service_tier.batch = { share = 0.5, input = 1 }", "share stands for every price; remove it"),
-        ("service_tier.batch = { share = 1000 }", "share is 1000; write a share"),
+        (
+            "cache_write_1h = -1",
+            "cache_write_1h is -1; write dollars per million",
+        ),
+        (
+            "reasoning = 99999999999999999999",
+            "is 99999999999999999999; write",
+        ),
+        (
+            "request = 20_000",
+            "request is 20_000; write dollars for one call as a plain decimal",
+        ),
+        (
+            "above = [{ tokens_in = 1, input = 1, output = 1 }, { tokens_in = 1, input = 1, output = 1 }]",
+            "tokens_in = 1 twice; remove one",
+        ),
+        (
+            "above = { tokens_in = 1, input = 1 }",
+            "above.output is missing; write",
+        ),
+        (
+            "service_tier.batch = { share = 0.5, input = 1 }",
+            "share stands for every price; remove it",
+        ),
+        (
+            "service_tier.batch = { share = 1000 }",
+            "share is 1000; write a share",
+        ),
         ("service_tier.standard = { share = 1 }", "names the standard tier"),
-        ("service_tier.batch = { input = 1 }", "service_tier.batch.output is missing"),
-        ("before = { date = 2026-01-01T00:00:00Z, input = 1, output = 1 }", "before.date: write the first day"),
-        ("before = [{ date = 2026-01-01, input = 1, output = 1 }, { date = 2026-01-01, input = 1, output = 1 }]", "is given twice; remove one"),
+        (
+            "service_tier.batch = { input = 1 }",
+            "service_tier.batch.output is missing",
+        ),
+        (
+            "before = { date = 2026-01-01T00:00:00Z, input = 1, output = 1 }",
+            "before.date: write the first day",
+        ),
+        (
+            "before = [{ date = 2026-01-01, input = 1, output = 1 }, { date = 2026-01-01, input = 1, output = 1 }]",
+            "is given twice; remove one",
+        ),
         ("service_tier.batch = { shrae = 1 }", "shrae"),
     ] {
         let problems = PriceTable::parse("p.toml", &format!("{model}{line}\n")).expect_err(line);
@@ -353,13 +410,18 @@ impl Fraction {
     /// Half to even, by comparing the two neighbours; none beyond a million dollars.
     fn rounded(self) -> Option<i64> {
         let floor = self.above.div_euclid(self.below);
-        let (down, up) = (self.above - floor * self.below, (floor + 1) * self.below - self.above);
+        let (down, up) = (
+            self.above - floor * self.below,
+            (floor + 1) * self.below - self.above,
+        );
         let nearest = match down.cmp(&up) {
             std::cmp::Ordering::Less => floor,
             std::cmp::Ordering::Greater => floor + 1,
             std::cmp::Ordering::Equal => floor + floor.rem_euclid(2),
         };
-        i64::try_from(nearest).ok().filter(|nanos| *nanos <= 1_000_000 * 1_000_000_000)
+        i64::try_from(nearest)
+            .ok()
+            .filter(|nanos| *nanos <= 1_000_000 * 1_000_000_000)
     }
 }
 

@@ -72,23 +72,64 @@ fn litellm_prices_become_ours() {
     let table = read(&imported);
     assert_eq!(table.source(), "price_table@7");
     let some = |text: &str| Some(text.to_owned());
-    assert_eq!(cost(&table, "anthropic", "claude-x", tokens(1000, 100)), some("0.0045"));
-    assert_eq!(cost(&table, "anthropic", "claude-x", tokens(200_001, 0)), some("1.200006"));
-    let batch = Call { service_tier: Some("batch"), ..tokens(1000, 100) };
+    assert_eq!(
+        cost(&table, "anthropic", "claude-x", tokens(1000, 100)),
+        some("0.0045")
+    );
+    assert_eq!(
+        cost(&table, "anthropic", "claude-x", tokens(200_001, 0)),
+        some("1.200006")
+    );
+    let batch = Call {
+        service_tier: Some("batch"),
+        ..tokens(1000, 100)
+    };
     assert_eq!(cost(&table, "anthropic", "claude-x", batch), some("0.00225"));
-    let written = Tokens { tokens_in: 1000, cache_write: 1000, cache_write_1h: 400, ..Tokens::default() };
-    assert_eq!(cost(&table, "anthropic", "claude-x", Call::now(written)), some("0.00465"));
-    assert_eq!(cost(&table, "google", "gemini-x", tokens(1000, 5)), some("0.003"), "no float on the way");
-    let left_out: Vec<(usize, &str)> = imported.left_out.iter().map(|one| (one.line, one.model.as_str())).collect();
+    let written = Tokens {
+        tokens_in: 1000,
+        cache_write: 1000,
+        cache_write_1h: 400,
+        ..Tokens::default()
+    };
+    assert_eq!(
+        cost(&table, "anthropic", "claude-x", Call::now(written)),
+        some("0.00465")
+    );
+    assert_eq!(
+        cost(&table, "google", "gemini-x", tokens(1000, 5)),
+        some("0.003"),
+        "no float on the way"
+    );
+    let left_out: Vec<(usize, &str)> = imported
+        .left_out
+        .iter()
+        .map(|one| (one.line, one.model.as_str()))
+        .collect();
     assert_eq!(
         left_out,
-        [(3, "claude-x"), (13, "dear"), (14, "huge"), (15, "picture"), (17, "claude-y"), (18, "nothing")]
+        [
+            (3, "claude-x"),
+            (13, "dear"),
+            (14, "huge"),
+            (15, "picture"),
+            (17, "claude-y"),
+            (18, "nothing")
+        ]
     );
     let why: Vec<&str> = imported.left_out.iter().map(|one| one.why.as_str()).collect();
-    assert!(why[0].contains("without search_context_cost_per_query"), "{why:?}");
-    assert!(why[1].contains("output_cost_per_token is -1e-06; a price is a number from 0"), "{why:?}");
+    assert!(
+        why[0].contains("without search_context_cost_per_query"),
+        "{why:?}"
+    );
+    assert!(
+        why[1].contains("output_cost_per_token is -1e-06; a price is a number from 0"),
+        "{why:?}"
+    );
     assert!(why[2].contains("input_cost_per_token is 1e99"), "{why:?}");
-    assert!(why[4].contains("an earlier model of this provider has its name"), "{why:?}");
+    assert!(
+        why[4].contains("an earlier model of this provider has its name"),
+        "{why:?}"
+    );
 }
 
 #[test]
@@ -98,14 +139,39 @@ fn genai_prices_become_ours() {
     let table = read(&imported);
     let some = |text: &str| Some(text.to_owned());
     // 1000 × 3 + 100 × 15 a million, and half a cent for the call.
-    assert_eq!(cost(&table, "xai", "grok-x-0709", tokens(1000, 100)), some("0.0095"));
-    assert_eq!(cost(&table, "xai", "grok-x-beta-2", tokens(128_001, 0)), some("0.773006"));
-    for (day, wanted) in [("2025-12-31", "0.03"), ("2026-01-01", "0.024"), ("2026-06-01", "0.006")] {
-        assert_eq!(cost(&table, "x-ai", "grok-old", at(tokens(1000, 1000), day)), some(wanted), "{day}");
+    assert_eq!(
+        cost(&table, "xai", "grok-x-0709", tokens(1000, 100)),
+        some("0.0095")
+    );
+    assert_eq!(
+        cost(&table, "xai", "grok-x-beta-2", tokens(128_001, 0)),
+        some("0.773006")
+    );
+    for (day, wanted) in [
+        ("2025-12-31", "0.03"),
+        ("2026-01-01", "0.024"),
+        ("2026-06-01", "0.006"),
+    ] {
+        assert_eq!(
+            cost(&table, "x-ai", "grok-old", at(tokens(1000, 1000), day)),
+            some(wanted),
+            "{day}"
+        );
     }
-    let batch = Call { service_tier: Some("batch"), ..tokens(1000, 1000) };
-    assert_eq!(cost(&table, "xai", "grok-old", batch), some("0.005"), "what a variant leaves out costs as usual");
-    let why: Vec<String> = imported.left_out.iter().map(|one| format!("{}: {}", one.model, one.why)).collect();
+    let batch = Call {
+        service_tier: Some("batch"),
+        ..tokens(1000, 1000)
+    };
+    assert_eq!(
+        cost(&table, "xai", "grok-old", batch),
+        some("0.005"),
+        "what a variant leaves out costs as usual"
+    );
+    let why: Vec<String> = imported
+        .left_out
+        .iter()
+        .map(|one| format!("{}: {}", one.model, one.why))
+        .collect();
     for wanted in [
         "grok-x: without names that match regex",
         "grok-x: without input_audio_mtok",
@@ -121,16 +187,27 @@ fn genai_prices_become_ours() {
 fn what_is_no_such_file_is_named_with_its_line() {
     for (format, text, part) in [
         (Format::Litellm, "[]", "l.json:1: is not an object"),
-        (Format::Litellm, "{\n\"a\": tru\n}", "l.json:2: is not an object of JSON"),
+        (
+            Format::Litellm,
+            "{\n\"a\": tru\n}",
+            "l.json:2: is not an object of JSON",
+        ),
         (Format::Litellm, "{}", "l.json:1: no model of it has a price"),
         (Format::GenaiPrices, "{}", "l.json:1: is not an array"),
-        (Format::GenaiPrices, "[\n{\"id\": 1}\n]", "l.json:2: a provider without id or models"),
+        (
+            Format::GenaiPrices,
+            "[\n{\"id\": 1}\n]",
+            "l.json:2: a provider without id or models",
+        ),
     ] {
         let problems = import(format, "l.json", text, "1").expect_err(text);
         assert!(problems.to_string().contains(part), "{problems}");
     }
     let problems = import(Format::Litellm, "l.json", LITELLM, "a b").expect_err("a version");
-    assert!(problems.to_string().contains("version: use 1 to 64"), "{problems}");
+    assert!(
+        problems.to_string().contains("version: use 1 to 64"),
+        "{problems}"
+    );
     assert_eq!(Format::of("models:\n  - id: x"), None);
 }
 

@@ -101,7 +101,10 @@ fn what_the_event_says_itself_must_agree() {
     assert_eq!(canonical(&filling).expect("accepted")["tokens_reasoning"], 3);
     let contradicting = json!({"model": "m", "tokens_in": 10, "usage": usage});
     let rejection = canonical(&contradicting).expect_err("refused");
-    assert_eq!((rejection.reason, rejection.place.as_str()), (Reason::Inconsistent, "tokens_in"));
+    assert_eq!(
+        (rejection.reason, rejection.place.as_str()),
+        (Reason::Inconsistent, "tokens_in")
+    );
     assert_eq!(rejection.problem, "is 10, but usage says 100");
 }
 
@@ -109,7 +112,12 @@ fn what_the_event_says_itself_must_agree() {
 fn what_is_no_usage_object_is_refused_with_its_place() {
     for (usage, reason, place, part) in [
         (json!({}), Reason::UnknownValue, "usage", "is empty"),
-        (json!({"tokens": 5}), Reason::UnknownValue, "usage", "no shape that is known, but the fields tokens"),
+        (
+            json!({"tokens": 5}),
+            Reason::UnknownValue,
+            "usage",
+            "no shape that is known, but the fields tokens",
+        ),
         (json!([1]), Reason::WrongType, "usage", "is not an object"),
         (json!("x"), Reason::WrongType, "usage", "is not an object"),
         (
@@ -163,7 +171,11 @@ fn what_is_no_usage_object_is_refused_with_its_place() {
     ] {
         let event = json!({"model": "m", "usage": usage});
         let rejection = canonical(&event).expect_err(&event.to_string());
-        assert_eq!((rejection.reason, rejection.place.as_str()), (reason, place), "{rejection}");
+        assert_eq!(
+            (rejection.reason, rejection.place.as_str()),
+            (reason, place),
+            "{rejection}"
+        );
         assert!(rejection.problem.contains(part), "{rejection}");
         assert!(!rejection.fix.is_empty());
     }
@@ -217,7 +229,12 @@ fn any_usage() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::vec((names, inner), 0..6).prop_map(|members| {
-                Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+                Value::Object(
+                    members
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect(),
+                )
             }),
         ]
     });

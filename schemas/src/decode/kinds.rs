@@ -186,7 +186,12 @@ fn check_tokens(usage: &Usage<'_>) -> Result<(), Rejection> {
     if hour > usage.tokens_cache_write.unwrap_or(0) {
         let problem = format!("is {hour}, more than tokens_cache_write");
         let fix = "counts are inclusive: send tokens_cache_write with these added";
-        return Err(Rejection::new(Reason::Inconsistent, "tokens_cache_write_1h", problem, fix));
+        return Err(Rejection::new(
+            Reason::Inconsistent,
+            "tokens_cache_write_1h",
+            problem,
+            fix,
+        ));
     }
     let cached = usage.tokens_cache_read.unwrap_or(0) + usage.tokens_cache_write.unwrap_or(0);
     if let Some(tokens) = usage.tokens_in.filter(|tokens| cached > *tokens) {

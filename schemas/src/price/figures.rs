@@ -7,7 +7,15 @@ const TOKENS_PER_PRICE: i128 = 1_000_000;
 /// A share of 1, as a tier of service has it.
 const WHOLE: Money = Money(Money::NANOS_PER_DOLLAR);
 /// What providers call the tier that everybody gets.
-const STANDARD: [&str; 7] = ["", "standard", "default", "auto", "on_demand", "on-demand", "ondemand"];
+const STANDARD: [&str; 7] = [
+    "",
+    "standard",
+    "default",
+    "auto",
+    "on_demand",
+    "on-demand",
+    "ondemand",
+];
 
 /// Nano-dollars per million tokens, and per call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +75,11 @@ impl Rates {
         let part = |name, tokens, price| Part { name, tokens, price };
         [
             part("input", fresh, self.input),
-            part("cache_read", tokens.cache_read, self.cache_read.unwrap_or(self.input)),
+            part(
+                "cache_read",
+                tokens.cache_read,
+                self.cache_read.unwrap_or(self.input),
+            ),
             part("cache_write", tokens.cache_write - hour, cache_write),
             part("cache_write_1h", hour, self.cache_write_1h.unwrap_or(cache_write)),
             part("output", tokens.tokens_out - reasoning, self.output),
@@ -78,8 +90,15 @@ impl Rates {
     /// Whether no token costs anything.
     #[must_use]
     pub fn are_tokens_free(&self) -> bool {
-        let further = [self.cache_read, self.cache_write, self.cache_write_1h, self.reasoning];
-        let mut all = [self.input, self.output].into_iter().chain(further.into_iter().flatten());
+        let further = [
+            self.cache_read,
+            self.cache_write,
+            self.cache_write_1h,
+            self.reasoning,
+        ];
+        let mut all = [self.input, self.output]
+            .into_iter()
+            .chain(further.into_iter().flatten());
         all.all(|price| price == Money(0))
     }
 
@@ -197,5 +216,7 @@ impl Figures {
 
 /// Whether a tier of service goes by the standard prices.
 pub(super) fn is_standard(name: &str) -> bool {
-    STANDARD.iter().any(|standard| standard.eq_ignore_ascii_case(name))
+    STANDARD
+        .iter()
+        .any(|standard| standard.eq_ignore_ascii_case(name))
 }

@@ -6,9 +6,9 @@ use std::marker::PhantomData;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::Deserialize;
 use toml::Spanned;
 use toml::value::Datetime;
 
@@ -246,7 +246,9 @@ fn figures(
     let mut service_tiers: Vec<(String, Tier)> = Vec::new();
     for (name, tier) in tiers {
         let place = format!("{place}service_tier.{}.", name.as_ref());
-        let is_known = service_tiers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name.as_ref()));
+        let is_known = service_tiers
+            .iter()
+            .any(|(known, _)| known.eq_ignore_ascii_case(name.as_ref()));
         if is_standard(name.as_ref()) || is_known || tiers.len() > STEPS_MAX {
             let problem = format!(
                 "{place} names the standard tier, one that is given already, or the {STEPS_MAX}th; remove it"
@@ -256,10 +258,17 @@ fn figures(
         let listed = match &tier.share {
             Some(share) => {
                 if !tier.figures().is_empty() || !tier.above.0.is_empty() {
-                    let problem = format!("{place}share stands for every price; remove it, or the other figures");
+                    let problem =
+                        format!("{place}share stands for every price; remove it, or the other figures");
                     checking.note(&share.span(), problem);
                 }
-                Tier::Share(figure(checking, &format!("{place}share"), share, SHARE_MAX, "a share, such as 0.5,"))
+                Tier::Share(figure(
+                    checking,
+                    &format!("{place}share"),
+                    share,
+                    SHARE_MAX,
+                    "a share, such as 0.5,",
+                ))
             }
             None => Tier::Own(plan(checking, &place, &name.span(), &tier.figures(), &tier.above)),
         };
@@ -273,7 +282,10 @@ fn figures(
 
 fn check_steps(checking: &mut Checking<'_>, name: &str, span: &std::ops::Range<usize>, count: usize) {
     if count > STEPS_MAX {
-        checking.note(span, format!("{name} has {count} entries, more than {STEPS_MAX}; remove some"));
+        checking.note(
+            span,
+            format!("{name} has {count} entries, more than {STEPS_MAX}; remove some"),
+        );
     }
 }
 
@@ -303,10 +315,16 @@ fn plan(
     }
 }
 
-fn rates(checking: &mut Checking<'_>, place: &str, span: &std::ops::Range<usize>, texts: &FigureTexts<'_>) -> Rates {
+fn rates(
+    checking: &mut Checking<'_>,
+    place: &str,
+    span: &std::ops::Range<usize>,
+    texts: &FigureTexts<'_>,
+) -> Rates {
     for (name, given) in [("input", texts.input), ("output", texts.output)] {
         if given.is_none() {
-            let problem = format!("{place}{name} is missing; write dollars per million tokens, 0 if they cost nothing");
+            let problem =
+                format!("{place}{name} is missing; write dollars per million tokens, 0 if they cost nothing");
             checking.note(span, problem);
         }
     }
@@ -315,7 +333,15 @@ fn rates(checking: &mut Checking<'_>, place: &str, span: &std::ops::Range<usize>
             "request" => "dollars for one call",
             _ => "dollars per million tokens",
         };
-        value.map(|value| figure(checking, &format!("{place}{name}"), value, PRICE_DOLLARS_MAX, unit))
+        value.map(|value| {
+            figure(
+                checking,
+                &format!("{place}{name}"),
+                value,
+                PRICE_DOLLARS_MAX,
+                unit,
+            )
+        })
     };
     Rates {
         input: read("input", texts.input).unwrap_or_default(),

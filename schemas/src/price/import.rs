@@ -85,7 +85,11 @@ pub fn import(format: Format, file: &str, text: &str, version: &str) -> Result<I
     let mut kept: Vec<(usize, Draft)> = Vec::new();
     for (line, draft) in drafts {
         if index.add(Some(&draft.provider), &draft.name, []).is_err() {
-            reading.leave_out(line, &draft.name, "an earlier model of this provider has its name");
+            reading.leave_out(
+                line,
+                &draft.name,
+                "an earlier model of this provider has its name",
+            );
             continue;
         }
         kept.push((line, draft));
@@ -162,7 +166,10 @@ impl<'a> Reading<'a> {
     fn object(&self, text: &'a str) -> Result<Vec<(Text<'a>, &'a str)>, Problems> {
         let read = serde_json::from_str::<Members<'a>>(text);
         let Members(members) = read.map_err(|error| self.not_json(text, &error, "an object"))?;
-        Ok(members.into_iter().map(|(name, value)| (name, value.get())).collect())
+        Ok(members
+            .into_iter()
+            .map(|(name, value)| (name, value.get()))
+            .collect())
     }
 
     /// The items of an array.

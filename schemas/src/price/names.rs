@@ -7,7 +7,12 @@
 use crate::same_provider;
 
 /// What stands in front of a model's own name, and goes.
-const FOLDERS: [&str; 4] = ["models/", "publishers/google/models/", "tunedModels/", "openai/responses/"];
+const FOLDERS: [&str; 4] = [
+    "models/",
+    "publishers/google/models/",
+    "tunedModels/",
+    "openai/responses/",
+];
 /// Regions of Bedrock's inference profiles.
 const REGIONS: [&str; 10] = [
     "global.", "us.", "eu.", "apac.", "us-gov.", "au.", "jp.", "ca.", "sa.", "amer.",
@@ -91,7 +96,9 @@ fn without_date(name: &str) -> Option<&str> {
     let mut parts = date.strip_prefix('-')?.split('-');
     let lengths = [4, 2, 2];
     let is_date = lengths.iter().all(|length| {
-        parts.next().is_some_and(|part| part.len() == *length && is_digits(part))
+        parts
+            .next()
+            .is_some_and(|part| part.len() == *length && is_digits(part))
     });
     is_date.then(|| &name[..name.len() - 11])
 }
@@ -113,7 +120,9 @@ mod tests {
             .unwrap();
         index.add(Some("google"), "gemini-2.5-pro", []).unwrap();
         index.add(Some("openai"), "gpt-5", []).unwrap();
-        index.add(Some("openrouter"), "meta-llama/llama-4:free", []).unwrap();
+        index
+            .add(Some("openrouter"), "meta-llama/llama-4:free", [])
+            .unwrap();
         index.add(Some("mistral"), "mistral-large", []).unwrap();
         index
     }

@@ -22,7 +22,8 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     pub(super) fn parse(place: &str, text: &'a str) -> Result<Self, Rejection> {
         if !text.starts_with('{') {
-            let fix = "send the usage object of the provider's response, or the fields tokens_in, tokens_out, …";
+            let fix =
+                "send the usage object of the provider's response, or the fields tokens_in, tokens_out, …";
             return Err(Rejection::new(Reason::WrongType, place, "is not an object", fix));
         }
         let Members(members) =
@@ -69,21 +70,22 @@ impl<'a> Fields<'a> {
         match text.parse::<u64>() {
             Ok(count) if count <= limits::TOKENS => Ok(Some(count)),
             _ => {
-                let problem = format!("is {}, not a whole number from 0 to {}", shown(text), limits::TOKENS);
+                let problem = format!(
+                    "is {}, not a whole number from 0 to {}",
+                    shown(text),
+                    limits::TOKENS
+                );
                 let fix = "send the usage object as the provider's response has it";
-                Err(Rejection::new(
-                    Reason::WrongType,
-                    self.place(name),
-                    problem,
-                    fix,
-                ))
+                Err(Rejection::new(Reason::WrongType, self.place(name), problem, fix))
             }
         }
     }
 
     /// US dollars.
     pub(super) fn money(&self, name: &str) -> Result<Option<Money>, Rejection> {
-        let Some(text) = self.get(name) else { return Ok(None) };
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
         let money = text.parse::<Money>().ok().filter(|money| money.0 >= 0);
         money.map(Some).ok_or_else(|| {
             let problem = format!("is {}, not an amount of dollars", shown(text));
@@ -126,12 +128,24 @@ impl<'a> Fields<'a> {
 
     /// Why nothing can be made of it.
     pub(super) fn unknown(&self) -> Rejection {
-        let names: Vec<_> = self.members.iter().take(NAMED_MAX).map(|(name, _)| member(name)).collect();
+        let names: Vec<_> = self
+            .members
+            .iter()
+            .take(NAMED_MAX)
+            .map(|(name, _)| member(name))
+            .collect();
         let problem = if names.is_empty() {
             "is empty".to_owned()
         } else {
-            let more = if self.members.len() > NAMED_MAX { ", …" } else { "" };
-            format!("has no shape that is known, but the fields {}{more}", names.join(", "))
+            let more = if self.members.len() > NAMED_MAX {
+                ", …"
+            } else {
+                ""
+            };
+            format!(
+                "has no shape that is known, but the fields {}{more}",
+                names.join(", ")
+            )
         };
         let fix = "send the usage object of an OpenAI, Anthropic, Google, Mistral, Bedrock, Cohere or OpenRouter \
                    response as it is, or tokens_in and tokens_out instead of it";

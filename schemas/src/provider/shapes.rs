@@ -8,7 +8,12 @@ use crate::rejection::{Reason, Rejection};
 /// Finds the shape by its fields, and reads it.
 pub(super) fn read<'a>(fields: &Fields<'a>) -> Result<Found<'a>, Rejection> {
     let has = |names: &[&str]| names.iter().any(|name| fields.has(name));
-    if has(&["promptTokenCount", "prompt_token_count", "candidatesTokenCount", "totalTokenCount"]) {
+    if has(&[
+        "promptTokenCount",
+        "prompt_token_count",
+        "candidatesTokenCount",
+        "totalTokenCount",
+    ]) {
         return gemini(fields);
     }
     if has(&["inputTokens", "outputTokens"]) {
@@ -26,7 +31,12 @@ pub(super) fn read<'a>(fields: &Fields<'a>) -> Result<Found<'a>, Rejection> {
         (true, true, _) if has(&["input_tokens_details"]) => {
             let problem = "has fields of both Anthropic and OpenAI, whose input_tokens mean different things";
             let fix = "send the object as one response had it";
-            Err(Rejection::new(Reason::Inconsistent, super::fields::ROOT, problem, fix))
+            Err(Rejection::new(
+                Reason::Inconsistent,
+                super::fields::ROOT,
+                problem,
+                fix,
+            ))
         }
         (true, true, _) => messages(fields),
         // Without any details the two mean the same.
@@ -91,7 +101,9 @@ fn charged(fields: &Fields<'_>) -> Result<Option<Money>, Rejection> {
         Some(details) if fields.is_true("is_byok") => details.money("upstream_inference_cost")?,
         _ => None,
     };
-    Ok(Some(Money(cost.0.saturating_add(upstream.map_or(0, |upstream| upstream.0)))))
+    Ok(Some(Money(
+        cost.0.saturating_add(upstream.map_or(0, |upstream| upstream.0)),
+    )))
 }
 
 /// OpenAI Responses.

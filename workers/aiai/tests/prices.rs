@@ -67,12 +67,32 @@ fn models_are_listed_in_every_format() {
     assert!(listed.ok(), "{listed:?}");
     let row = &rows(&listed.stdout)[0];
     assert_eq!(
-        (&row["input"], &row["cache_write_1h"], &row["service_tiers"], &row["above"]),
+        (
+            &row["input"],
+            &row["cache_write_1h"],
+            &row["service_tiers"],
+            &row["above"]
+        ),
         (&json!(3), &json!(6), &json!("batch"), &json!("200000"))
     );
-    let csv = run(&["prices", "list", "sonnet-4-5", "--provider", "anthropic", "-o", "csv"]);
-    assert!(csv.stdout.starts_with("model,provider,input,output,cache_read,"), "{csv:?}");
-    assert!(csv.stdout.contains("\nclaude-sonnet-4-5,anthropic,3,15,0.3,3.75,6,"), "{csv:?}");
+    let csv = run(&[
+        "prices",
+        "list",
+        "sonnet-4-5",
+        "--provider",
+        "anthropic",
+        "-o",
+        "csv",
+    ]);
+    assert!(
+        csv.stdout.starts_with("model,provider,input,output,cache_read,"),
+        "{csv:?}"
+    );
+    assert!(
+        csv.stdout
+            .contains("\nclaude-sonnet-4-5,anthropic,3,15,0.3,3.75,6,"),
+        "{csv:?}"
+    );
     assert_eq!(run(&["prices", "list", "no-such-model"]).code, Some(4));
 }
 
@@ -87,17 +107,36 @@ fn files_of_others_become_tables_that_are_sound() {
     let (theirs, ours) = (theirs.to_str().expect("UTF-8"), ours.to_str().expect("UTF-8"));
     let imported = run(&["prices", "import", theirs, "--out", ours, "--table-version", "9"]);
     assert!(imported.ok() && imported.stdout.is_empty(), "{imported:?}");
-    assert!(imported.stderr.contains("without output_cost_per_image: m (line 1)"), "{imported:?}");
-    assert!(imported.stderr.contains("1 models in the table; 2 things left out"), "{imported:?}");
+    assert!(
+        imported
+            .stderr
+            .contains("without output_cost_per_image: m (line 1)"),
+        "{imported:?}"
+    );
+    assert!(
+        imported
+            .stderr
+            .contains("1 models in the table; 2 things left out"),
+        "{imported:?}"
+    );
     let checked = run(&["prices", "check", ours, "--offline"]);
-    assert!(checked.ok() && checked.stderr.contains("is sound: 1 models, price_table@9"), "{checked:?}");
+    assert!(
+        checked.ok() && checked.stderr.contains("is sound: 1 models, price_table@9"),
+        "{checked:?}"
+    );
 
     let broken = "version = \"1\"\n[[model]]\nname = \"m\"\ninput = -1\noutput = 1e99\n";
     std::fs::write(ours, broken).expect("writes");
     let checked = run(&["prices", "check", ours, "--offline"]);
     assert_eq!(checked.code, Some(1), "{checked:?}");
-    assert!(checked.stderr.contains(":4: input is -1; write dollars"), "{checked:?}");
-    assert!(checked.stderr.contains(":5: output is 1e99; write dollars"), "{checked:?}");
+    assert!(
+        checked.stderr.contains(":4: input is -1; write dollars"),
+        "{checked:?}"
+    );
+    assert!(
+        checked.stderr.contains(":5: output is 1e99; write dollars"),
+        "{checked:?}"
+    );
     let yaml = folder.path().join("x.yml");
     std::fs::write(&yaml, "- id: x").expect("writes");
     let refused = run(&["prices", "import", yaml.to_str().expect("UTF-8")]);
@@ -121,7 +160,10 @@ fn a_price_put_right_reaches_rows_and_rollups() {
     let checked = process::run(world.cli(&["prices", "check"]));
     assert_eq!(checked.code, Some(3), "{checked:?}");
     let row = &rows(&checked.stdout)[0];
-    assert_eq!((&row["model"], &row["calls"], &row["tokens_in"]), (&json!("house-model"), &json!(1), &json!(1000)));
+    assert_eq!(
+        (&row["model"], &row["calls"], &row["tokens_in"]),
+        (&json!("house-model"), &json!(1), &json!(1000))
+    );
 
     let table = world.folder().join("p.toml");
     let text = "version = \"2\"\n[[model]]\nname = \"house-model\"\ninput = 2\noutput = 0\n\
@@ -142,7 +184,11 @@ fn a_price_put_right_reaches_rows_and_rollups() {
     assert_eq!(sources(&world), before);
     let done = rerate(&[]);
     assert_eq!(done.stdout, tried.stdout);
-    assert!(done.stderr.contains("2 calls cost another amount by price_table@2: 0.003 USD in all"), "{done:?}");
+    assert!(
+        done.stderr
+            .contains("2 calls cost another amount by price_table@2: 0.003 USD in all"),
+        "{done:?}"
+    );
     assert_eq!(
         sources(&world),
         [

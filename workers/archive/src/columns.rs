@@ -271,7 +271,14 @@ impl Own<Usage<'_>> for UsageColumns {
     }
 
     fn take(&mut self) -> Columns {
-        let [tokens_in, tokens_out, cache_read, cache_write, cache_write_1h, reasoning] = &mut self.tokens;
+        let [
+            tokens_in,
+            tokens_out,
+            cache_read,
+            cache_write,
+            cache_write_1h,
+            reasoning,
+        ] = &mut self.tokens;
         vec![
             ("model", Arc::new(self.model.finish())),
             ("provider", Arc::new(self.provider.finish())),

@@ -7,9 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use sha2::{Digest, Sha256};
-
 use schemas::rerate::CORRECTIONS_FOLDER;
+use sha2::{Digest, Sha256};
 
 use crate::file::{age, walk};
 

@@ -222,8 +222,7 @@ impl Fill<Usage<'_>> for UsageColumns {
         self.tokens_out.push(tokens(row.tokens_out));
         self.tokens_cache_read.push(tokens(row.tokens_cache_read));
         self.tokens_cache_write.push(tokens(row.tokens_cache_write));
-        self.tokens_cache_write_1h
-            .push(tokens(row.tokens_cache_write_1h));
+        self.tokens_cache_write_1h.push(tokens(row.tokens_cache_write_1h));
         self.service_tier.push(row.service_tier.as_deref());
         self.tokens_reasoning.push(tokens(row.tokens_reasoning));
         self.cost_usd.push(row.cost_usd.map(|cost| i128::from(cost.0)));

@@ -18,11 +18,11 @@ use schemas::rollup::{At, CostChange, Partial};
 use schemas::{Money, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::RangeSet;
 use crate::appending::{self, NumberColumn, TextColumn, numbers};
 use crate::migrate::in_transaction;
 use crate::rollup::Rollups;
 use crate::schema::{Column, quote};
-use crate::RangeSet;
 
 /// The table `cost_correction`.
 pub(crate) const COLUMNS: &[Column] = &[
@@ -93,9 +93,15 @@ pub(crate) fn take_over(connection: &Connection, archive: &Path, series_max: usi
         let text = fs::read_to_string(&path)?;
         let lines = schemas::read_lines::<Correction>(text.as_bytes());
         let batch = lines.with_context(|| {
-            format!("{} is not a file of corrections; restore it from a backup, or move it away", path.display())
+            format!(
+                "{} is not a file of corrections; restore it from a backup, or move it away",
+                path.display()
+            )
         })?;
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         apply(connection, name, &batch, series_max)?;
         corrected += batch.len() as u64;
     }
@@ -116,8 +122,7 @@ fn unknown_files(connection: &Connection, archive: &Path) -> anyhow::Result<Vec<
             continue;
         };
         let known = "SELECT count(*) FROM cost_correction_file WHERE file = ?";
-        if name.ends_with(".ndjson")
-            && connection.query_row(known, [name], |row| row.get::<_, i64>(0))? == 0
+        if name.ends_with(".ndjson") && connection.query_row(known, [name], |row| row.get::<_, i64>(0))? == 0
         {
             files.push(path);
         }
@@ -201,7 +206,10 @@ fn settle(connection: &Connection) -> anyhow::Result<()> {
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query(["stored"])?;
     while let Some(row) = rows.next()? {
-        stored.push((row.get::<_, String>(0)?, RangeSet::parse(&row.get::<_, String>(1)?)?));
+        stored.push((
+            row.get::<_, String>(0)?,
+            RangeSet::parse(&row.get::<_, String>(1)?)?,
+        ));
     }
     for (epoch, set) in stored {
         for range in set.ranges() {
@@ -216,8 +224,11 @@ fn settle(connection: &Connection) -> anyhow::Result<()> {
 }
 
 fn append(connection: &Connection, file: &str, batch: &[Correction]) -> anyhow::Result<()> {
-    let (mut epochs, mut sources, mut files) =
-        (TextColumn::default(), TextColumn::default(), TextColumn::default());
+    let (mut epochs, mut sources, mut files) = (
+        TextColumn::default(),
+        TextColumn::default(),
+        TextColumn::default(),
+    );
     let mut costs = NumberColumn::<Decimal128Type>::with_type(DataType::Decimal128(18, 9));
     let (mut origins, mut indexes) = (Vec::new(), Vec::new());
     for correction in batch {

@@ -38,15 +38,15 @@ pub(crate) fn endpoint(keeper: SharedKeeper) -> Endpoint {
 }
 
 async fn answer(body: Bytes, keeper: SharedKeeper) -> Result<Bytes, (usize, String)> {
-    let running = tokio::task::spawn_blocking(move || {
-        let request = Request::read(&body).map_err(|problem| (400, problem))?;
+    let running = tokio::task::spawn_blocking(move || -> Result<Vec<u8>, (usize, String)> {
+        let request = Request::read(&body).map_err(|problem| (400_usize, problem))?;
         let table = PriceTable::parse(&request.file, &request.table)
-            .map_err(|problems| (400, problems.to_string()))?;
+            .map_err(|problems| (400_usize, problems.to_string()))?;
         let answer = lock(&keeper).rerate(&request, &table);
-        let answer = answer.map_err(|error| (503, format!("{error:#}; run it again, it goes on")))?;
-        serde_json::to_vec(&answer).map_err(|error| (500, error.to_string()))
+        let answer = answer.map_err(|error| (503_usize, format!("{error:#}; run it again, it goes on")))?;
+        serde_json::to_vec(&answer).map_err(|error| (500_usize, error.to_string()))
     });
-    let ended = running.await.map_err(|error| (500, error.to_string()))?;
+    let ended = running.await.map_err(|error| (500_usize, error.to_string()))?;
     ended.map(Bytes::from)
 }
 
@@ -74,7 +74,10 @@ pub(crate) fn batch(
     let mut changed = Vec::new();
     for row in &rows {
         let usage: Usage<'_> = serde_json::from_str(&row.line)?;
-        let key = (usage.model.to_string(), usage.provider.as_deref().map(str::to_owned));
+        let key = (
+            usage.model.to_string(),
+            usage.provider.as_deref().map(str::to_owned),
+        );
         let change = models.entry(key).or_default();
         changed.extend(compare(row, &usage, table, change));
     }
@@ -98,7 +101,8 @@ fn compare(row: &Row, usage: &Usage<'_>, table: &PriceTable, change: &mut Change
     let before = usage.cost_usd;
     let now = table.cost(usage);
     let after = now.or(before);
-    let add = |sum: &mut Money, cost: Option<Money>| sum.0 = sum.0.saturating_add(cost.map_or(0, |cost| cost.0));
+    let add =
+        |sum: &mut Money, cost: Option<Money>| sum.0 = sum.0.saturating_add(cost.map_or(0, |cost| cost.0));
     change.calls += 1;
     change.without_price += u64::from(now.is_none());
     add(&mut change.before_usd, before);
@@ -129,7 +133,12 @@ fn read(connection: &Connection, request: &Request, rows_max: u32) -> anyhow::Re
     );
     filter += &match request.after {
         None => format!(" AND ts >= {}", time(request.from)),
-        Some(Place { ts, epoch, origin, idx }) => {
+        Some(Place {
+            ts,
+            epoch,
+            origin,
+            idx,
+        }) => {
             let ts = time(ts);
             format!(
                 " AND ts >= {ts} AND (ts > {ts} OR u.epoch > {epoch} OR (u.epoch = {epoch}

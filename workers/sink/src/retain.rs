@@ -65,7 +65,11 @@ impl Keeper {
         let corrected = corrections::take_over(&keeper.connection, &keeper.folder, series_max)
             .context("corrections of costs in the archive folder are not in the database")?;
         if corrected > 0 {
-            tracing::info!(worker = "sink", corrected, "costs corrected from the archive folder");
+            tracing::info!(
+                worker = "sink",
+                corrected,
+                "costs corrected from the archive folder"
+            );
         }
         Ok(keeper)
     }

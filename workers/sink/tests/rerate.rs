@@ -38,7 +38,10 @@ const CHILD: &str = "AIAI_TEST_RERATE_FOLDER";
 /// The call of an origin; its model says how it was priced when it came.
 fn call(origin: u64) -> String {
     let (model, cost) = match origin % 4 {
-        0 => ("dearer", ",\"cost_usd\":0.000002002,\"cost_source\":\"price_table@1\""),
+        0 => (
+            "dearer",
+            ",\"cost_usd\":0.000002002,\"cost_source\":\"price_table@1\"",
+        ),
         1 => ("new", ",\"cost_source\":\"unpriced\""),
         2 => ("dearer", ",\"cost_usd\":7.5,\"cost_source\":\"provider\""),
         _ => ("gone", ",\"cost_usd\":0.001,\"cost_source\":\"price_table@1\""),
@@ -165,7 +168,10 @@ fn agree(store: &Store) -> Value {
 /// What the calls of 1 to 400 cost by the new table, worked out apart from it.
 fn expected() -> Vec<Value> {
     let cost = |origin: u64| match origin % 4 {
-        0 => (Money(i64::try_from(origin * 3_000 + 4_000).unwrap()), "price_table@2"),
+        0 => (
+            Money(i64::try_from(origin * 3_000 + 4_000).unwrap()),
+            "price_table@2",
+        ),
         1 => (Money(i64::try_from(origin * 5_500).unwrap()), "price_table@2"),
         2 => (Money(7_500_000_000), "provider"),
         _ => (Money(1_000_000), "price_table@1"),
@@ -195,11 +201,23 @@ fn computed_costs_change_and_given_ones_stay() {
     assert_eq!(done, tried, "a dry run says what will be");
     let figures: Vec<_> = done
         .iter()
-        .map(|change| (change.model.as_str(), change.calls, change.changed, change.priced, change.without_price))
+        .map(|change| {
+            (
+                change.model.as_str(),
+                change.calls,
+                change.changed,
+                change.priced,
+                change.without_price,
+            )
+        })
         .collect();
     assert_eq!(
         figures,
-        [("dearer", 100, 100, 0, 0), ("gone", 100, 0, 0, 100), ("new", 100, 100, 100, 0)]
+        [
+            ("dearer", 100, 100, 0, 0),
+            ("gone", 100, 0, 0, 100),
+            ("new", 100, 100, 100, 0)
+        ]
     );
     assert_eq!(done[0].before_usd, Money(200_200));
     assert_eq!(done[2].before_usd, Money(0));
@@ -234,7 +252,9 @@ fn one_model_and_a_time_are_all_that_is_touched() {
     let answer = keeper.rerate(&asked, &table).unwrap();
     assert_eq!(answer.next, None);
     // Of the minutes 0, 90, 180, …: those of model `new`.
-    let wanted = (1..401_u64).filter(|origin| origin % 90 == 0 && origin % 4 == 1).count() as u64;
+    let wanted = (1..401_u64)
+        .filter(|origin| origin % 90 == 0 && origin % 4 == 1)
+        .count() as u64;
     let changed: u64 = answer.models.iter().map(|change| change.changed).sum();
     assert_eq!(changed, wanted);
     let left = "SELECT count(*)::UBIGINT AS n FROM usage WHERE cost_source = 'unpriced'";
@@ -258,7 +278,10 @@ fn archive_first(store: &mut Store, folder: &Path) {
     );
     let text: Vec<String> = exported.iter().map(Value::to_string).collect();
     std::fs::write(&lines, text.join("\n")).unwrap();
-    let types = rows(store, "SELECT column_name AS n, column_type AS t FROM (DESCRIBE usage)");
+    let types = rows(
+        store,
+        "SELECT column_name AS n, column_type AS t FROM (DESCRIBE usage)",
+    );
     let columns: Vec<String> = types
         .iter()
         .map(|row| (row["n"].as_str().unwrap(), row["t"].as_str().unwrap()))
@@ -275,7 +298,10 @@ fn archive_first(store: &mut Store, folder: &Path) {
         columns.join(", "),
         target.display()
     );
-    duckdb::Connection::open_in_memory().unwrap().execute_batch(&sql).unwrap();
+    duckdb::Connection::open_in_memory()
+        .unwrap()
+        .execute_batch(&sql)
+        .unwrap();
     let bytes = std::fs::read(&target).unwrap();
     let digest = <sha2::Sha256 as sha2::Digest>::digest(&bytes);
     let digits: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -346,7 +372,11 @@ fn a_database_that_was_lost_gets_its_corrections_from_the_archive_folder() {
     drop((first, store));
     std::fs::remove_file(folder.path().join("aiai.duckdb")).unwrap();
     // What a crash leaves half written is nothing.
-    let aside = folder.path().join("archive").join(CORRECTIONS_FOLDER).join("x.ndjson.tmp");
+    let aside = folder
+        .path()
+        .join("archive")
+        .join(CORRECTIONS_FOLDER)
+        .join("x.ndjson.tmp");
     std::fs::write(aside, "{").unwrap();
 
     let mut store = open_with_archive(folder.path());
@@ -360,14 +390,22 @@ fn a_database_that_was_lost_gets_its_corrections_from_the_archive_folder() {
     agree(&store);
     let waiting = "SELECT count(*)::UBIGINT AS n FROM cost_correction WHERE pending";
     assert_eq!(rows(&store, waiting), [json!({"n": 0})]);
-    assert_eq!(rerate(&mut second, false).iter().map(|change| change.changed).sum::<u64>(), 0);
+    assert_eq!(
+        rerate(&mut second, false)
+            .iter()
+            .map(|change| change.changed)
+            .sum::<u64>(),
+        0
+    );
 }
 
 /// Not a test of its own: what [`killed_in_the_middle_it_ends_the_same`] kills.
 #[test]
 #[ignore = "run by killed_in_the_middle_it_ends_the_same"]
 fn child_that_rerates() {
-    let Some(folder) = std::env::var_os(CHILD) else { return };
+    let Some(folder) = std::env::var_os(CHILD) else {
+        return;
+    };
     let folder = Path::new(&folder);
     let store = open_with_archive(folder);
     let mut keeper = keeper(&store, folder);

@@ -101,7 +101,10 @@ pub(super) fn per_million(text: &str) -> Option<Money> {
 /// The table of these models.
 pub(super) fn write<'d>(file: &str, version: &str, drafts: impl Iterator<Item = &'d Draft>) -> String {
     let file = file.replace(char::is_control, " ");
-    let mut out = format!("# Made of {file} by `aiai prices import`.\n\nversion = {}\n", quoted(version));
+    let mut out = format!(
+        "# Made of {file} by `aiai prices import`.\n\nversion = {}\n",
+        quoted(version)
+    );
     for draft in drafts {
         // Writing to a String cannot fail.
         let _ = write_model(&mut out, draft);
@@ -154,7 +157,9 @@ fn above(plan: &Plan) -> Vec<String> {
 
 fn listed(figures: Option<&Figures>) -> Vec<String> {
     let figures = figures.into_iter().flatten();
-    figures.map(|(figure, price)| format!("{} = {price}", figure.name())).collect()
+    figures
+        .map(|(figure, price)| format!("{} = {price}", figure.name()))
+        .collect()
 }
 
 /// A TOML string: JSON's escapes are TOML's, but for one character that TOML wants escaped.

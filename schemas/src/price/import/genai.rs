@@ -245,7 +245,11 @@ fn aliases<'a>(
             }
             _ => {
                 let name = draft.name.clone();
-                reading.leave_out(line, &name, format!("without names that match {kind} {}", shown(value)));
+                reading.leave_out(
+                    line,
+                    &name,
+                    format!("without names that match {kind} {}", shown(value)),
+                );
             }
         }
     }

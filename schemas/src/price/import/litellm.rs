@@ -18,9 +18,20 @@ const FIGURES: [(&str, Figure); 7] = [
     ("input_cost_per_request", Figure::Request),
 ];
 /// What a field's name ends with, and the tier of service it is for.
-const TIERS: [(&str, &str); 3] = [("_batches", "batch"), ("_flex", "flex"), ("_priority", "priority")];
+const TIERS: [(&str, &str); 3] = [
+    ("_batches", "batch"),
+    ("_flex", "flex"),
+    ("_priority", "priority"),
+];
 /// What is priced by the token.
-const MODES: [&str; 6] = ["chat", "completion", "responses", "embedding", "rerank", "moderation"];
+const MODES: [&str; 6] = [
+    "chat",
+    "completion",
+    "responses",
+    "embedding",
+    "rerank",
+    "moderation",
+];
 /// Its names of providers that go by another one here.
 const PROVIDERS: [(&str, &str); 7] = [
     ("gemini", "google"),
@@ -58,7 +69,12 @@ fn model<'a>(
         return Ok(Err("is not an object".into()));
     }
     let fields = reading.object(value)?;
-    let text = |wanted: &str| fields.iter().find(|(name, _)| &**name == wanted).and_then(|(_, value)| string(value));
+    let text = |wanted: &str| {
+        fields
+            .iter()
+            .find(|(name, _)| &**name == wanted)
+            .and_then(|(_, value)| string(value))
+    };
     let Some(listed) = text("litellm_provider") else {
         return Ok(Err("has no litellm_provider".into()));
     };
@@ -151,7 +167,10 @@ fn provider(listed: &str) -> String {
         return "google".to_owned();
     }
     let known = PROVIDERS.iter().find(|(name, _)| {
-        listed == *name || listed.strip_prefix(name).is_some_and(|rest| rest.starts_with(['_', '-']))
+        listed == *name
+            || listed
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['_', '-']))
     });
     known.map_or_else(|| listed.to_owned(), |(_, ours)| (*ours).to_owned())
 }

@@ -273,7 +273,10 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "cost_correction_file",
         comment: "files of corrections, in the archive folder, that are in this database",
-        columns: &[&[("file", "VARCHAR", "its name"), ("corrections", "UBIGINT", "calls in it")]],
+        columns: &[&[
+            ("file", "VARCHAR", "its name"),
+            ("corrections", "UBIGINT", "calls in it"),
+        ]],
     },
     Table {
         name: "archive_file",

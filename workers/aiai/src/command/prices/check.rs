@@ -66,7 +66,11 @@ pub(super) async fn check(config: &Config, options: &PricesCheck) -> anyhow::Res
             return Ok(ExitCode::FAILURE);
         }
     };
-    eprintln!("aiai: {name} is sound: {} models, {}", table.len(), table.source());
+    eprintln!(
+        "aiai: {name} is sound: {} models, {}",
+        table.len(),
+        table.source()
+    );
     if options.offline {
         return Ok(ExitCode::SUCCESS);
     }
@@ -77,7 +81,10 @@ pub(super) async fn check(config: &Config, options: &PricesCheck) -> anyhow::Res
         eprintln!("aiai: every call in this time has a price");
         return Ok(ExitCode::SUCCESS);
     }
-    let rows: Vec<Row> = unpriced.into_iter().map(|unpriced| row(&table, unpriced)).collect();
+    let rows: Vec<Row> = unpriced
+        .into_iter()
+        .map(|unpriced| row(&table, unpriced))
+        .collect();
     print(options.output, &COLUMNS, &rows)?;
     Ok(ExitCode::from(UNHEALTHY))
 }
@@ -105,7 +112,9 @@ fn row(table: &PriceTable, unpriced: Unpriced) -> Row {
     };
     let has_tier = listed.is_some_and(|listed| listed.price.quote(&call).is_some());
     let fix = match (listed, nearest) {
-        (Some(_), _) if !unpriced.has_tokens => "the events have no token counts: send tokens_in, tokens_out or usage".to_owned(),
+        (Some(_), _) if !unpriced.has_tokens => {
+            "the events have no token counts: send tokens_in, tokens_out or usage".to_owned()
+        }
         (Some(_), _) if !has_tier => "list this service_tier with the model".to_owned(),
         (Some(_), _) => "this table has a price: run aiai prices rerate".to_owned(),
         (None, Some(name)) => format!("add it to the table, or as an alias of {name} if it costs the same"),

@@ -63,7 +63,9 @@ pub(super) fn list(config: &Config, options: &PricesList) -> anyhow::Result<Exit
     let rows: Vec<Row<'_>> = table.models().iter().filter(is_wanted).map(row).collect();
     if rows.is_empty() {
         let nearest = table.nearest(&letters);
-        let fix = nearest.map_or("list them without a condition".into(), |name| format!("did you mean {name}?"));
+        let fix = nearest.map_or("list them without a condition".into(), |name| {
+            format!("did you mean {name}?")
+        });
         return Err(NotFound(format!("{} has no such model; {fix}", table.source())).into());
     }
     print(options.output, &COLUMNS, &rows)?;
@@ -122,13 +124,29 @@ pub(super) fn show(config: &Config, options: &PricesShow) -> anyhow::Result<Exit
         at: Time(at.saturating_mul(1_000_000)),
     };
     let Some(quote) = listed.price.quote(&call) else {
-        let tiers = listed.price.current.service_tiers.iter().map(|(name, _)| name.as_str());
-        let known = std::iter::once("standard").chain(tiers).collect::<Vec<_>>().join(", ");
+        let tiers = listed
+            .price
+            .current
+            .service_tiers
+            .iter()
+            .map(|(name, _)| name.as_str());
+        let known = std::iter::once("standard")
+            .chain(tiers)
+            .collect::<Vec<_>>()
+            .join(", ");
         let tier = options.service_tier.as_deref().unwrap_or_default();
-        return Err(NotFound(format!("{} has no price for tier {tier}; it has {known}", listed.name)).into());
+        return Err(NotFound(format!(
+            "{} has no price for tier {tier}; it has {known}",
+            listed.name
+        ))
+        .into());
     };
     let steps = steps(&table, listed, &quote, tokens)?;
-    print(options.output, &["step", "tokens", "usd_per_million", "usd", "why"], &steps)?;
+    print(
+        options.output,
+        &["step", "tokens", "usd_per_million", "usd", "why"],
+        &steps,
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -163,7 +181,12 @@ fn tokens(options: &PricesShow) -> anyhow::Result<Tokens> {
 fn steps(table: &PriceTable, listed: &Listed, quote: &Quote, tokens: Tokens) -> anyhow::Result<Vec<Step>> {
     let mut steps = Vec::new();
     let mut exact = i128::from(quote.rates.request.0) * 1_000_000;
-    for part in quote.rates.parts(tokens).into_iter().filter(|part| part.tokens > 0) {
+    for part in quote
+        .rates
+        .parts(tokens)
+        .into_iter()
+        .filter(|part| part.tokens > 0)
+    {
         let amount = i128::from(part.tokens) * i128::from(part.price.0);
         exact = exact.saturating_add(amount);
         steps.push(Step {

@@ -49,7 +49,11 @@ fn read(file: &Path) -> anyhow::Result<String> {
     let name = file.display();
     let size = std::fs::metadata(file).with_context(|| format!("cannot read {name}; name another file"))?;
     if size.len() > BYTES_MAX as u64 {
-        return Err(Usage(format!("{name} has {} bytes, more than {BYTES_MAX}; split it", size.len())).into());
+        return Err(Usage(format!(
+            "{name} has {} bytes, more than {BYTES_MAX}; split it",
+            size.len()
+        ))
+        .into());
     }
     std::fs::read_to_string(file).with_context(|| format!("cannot read {name}; give a text file"))
 }
@@ -70,11 +74,24 @@ fn say(file: &str, left_out: &[LeftOut], all: bool) {
     kinds.sort_by_key(|(why, of_kind)| (std::cmp::Reverse(of_kind.len()), *why));
     for (why, of_kind) in kinds.iter().take(KINDS_SHOWN) {
         let examples = of_kind.iter().take(EXAMPLES_SHOWN);
-        let examples: Vec<_> = examples.map(|one| format!("{} (line {})", one.model, one.line)).collect();
-        let more = if of_kind.len() > EXAMPLES_SHOWN { ", …" } else { "" };
-        eprintln!("aiai: {file}: {}: {why}: {}{more}", of_kind.len(), examples.join(", "));
+        let examples: Vec<_> = examples
+            .map(|one| format!("{} (line {})", one.model, one.line))
+            .collect();
+        let more = if of_kind.len() > EXAMPLES_SHOWN {
+            ", …"
+        } else {
+            ""
+        };
+        eprintln!(
+            "aiai: {file}: {}: {why}: {}{more}",
+            of_kind.len(),
+            examples.join(", ")
+        );
     }
     if kinds.len() > KINDS_SHOWN {
-        eprintln!("aiai: {file}: and {} more reasons; --all names everything", kinds.len() - KINDS_SHOWN);
+        eprintln!(
+            "aiai: {file}: and {} more reasons; --all names everything",
+            kinds.len() - KINDS_SHOWN
+        );
     }
 }

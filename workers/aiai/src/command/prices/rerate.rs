@@ -63,7 +63,10 @@ pub(super) async fn rerate(config: &Config, options: &PricesRerate) -> anyhow::R
     let (file, table) = tables::prices_text(config, options.file.as_deref())?;
     let source = PriceTable::parse(&file, &table)?.source().to_owned();
     if table.len() > TABLE_BYTES_MAX {
-        let text = format!("{file} has {} bytes, more than {TABLE_BYTES_MAX}; leave out models that you do not use", table.len());
+        let text = format!(
+            "{file} has {} bytes, more than {TABLE_BYTES_MAX}; leave out models that you do not use",
+            table.len()
+        );
         return Err(Usage(text).into());
     }
     let now = Timestamp::now().as_second();
@@ -147,7 +150,9 @@ fn dollars(nanos: i128) -> anyhow::Result<Box<RawValue>> {
     let (whole, fraction) = digits.split_at(digits.len() - 9);
     let sign = if nanos < 0 { "-" } else { "" };
     let text = format!("{sign}{whole}.{fraction}");
-    Ok(RawValue::from_string(text.trim_end_matches('0').trim_end_matches('.').to_owned())?)
+    Ok(RawValue::from_string(
+        text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+    )?)
 }
 
 #[cfg(test)]
