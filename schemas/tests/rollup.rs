@@ -36,12 +36,52 @@ const CALLS: &str = concat!(
     "\n",
 );
 
+const HISTOGRAMS: &str = concat!(
+    r#"{"o":9,"i":0,"tenant":"default","timestamp":"2026-11-20T12:00:01.000000Z","source":"a","name":"h","value":2.625,"metric_type":"histogram","distribution":{"count":4,"sum":10.5,"min":0.5,"max":7,"bounds":[1,2,5],"counts":[1,1,1,1]},"v":1}"#,
+    "\n",
+    r#"{"o":9,"i":1,"tenant":"default","timestamp":"2026-11-20T12:00:02.000000Z","source":"a","name":"h","value":3,"metric_type":"histogram","v":1}"#,
+    "\n",
+    r#"{"o":9,"i":2,"tenant":"default","timestamp":"2026-11-20T12:00:03.000000Z","source":"a","name":"h","value":0,"metric_type":"histogram","distribution":{"count":0,"bounds":[],"counts":[0]},"v":1}"#,
+    "\n",
+    r#"{"o":9,"i":3,"tenant":"default","timestamp":"2026-11-20T12:00:01.000000Z","source":"a","name":"total","value":2,"metric_type":"cumulative","distribution":{"count":4,"sum":8,"scale":1,"zero_count":1,"positive":{"offset":-2,"counts":[1,0,1]},"negative":{"offset":0,"counts":[1]}},"v":1}"#,
+    "\n",
+);
+const STEPS: &str = concat!(
+    r#"{"o":10,"i":0,"tenant":"default","timestamp":"2026-11-20T12:00:01.000000Z","source":"a","name":"plan","operation":"chat","start":"2026-11-20T12:00:01.000000Z","end":"2026-11-20T12:00:01.250500Z","status":"ok","tags":{"region":"eu"},"v":1}"#,
+    "\n",
+    r#"{"o":10,"i":1,"tenant":"default","timestamp":"2026-11-20T12:00:01.000000Z","source":"a","name":"plan","operation":"chat","status":"error","v":1}"#,
+    "\n",
+    r#"{"o":10,"i":2,"tenant":"default","timestamp":"2026-11-20T12:00:01.000000Z","source":"a","name":"plan","v":1}"#,
+    "\n",
+);
+const MESSAGES: &str = concat!(
+    r#"{"o":11,"i":0,"tenant":"default","timestamp":"2026-11-20T12:00:01.000000Z","source":"a","body":"b","channel":"c","v":1}"#,
+    "\n",
+    r#"{"o":11,"i":1,"tenant":"default","timestamp":"2026-11-20T12:00:01.000000Z","source":"a","body":"d","v":1}"#,
+    "\n",
+);
+const SESSIONS: &str = concat!(
+    r#"{"o":12,"i":0,"tenant":"default","timestamp":"2026-11-20T12:00:01.000000Z","source":"a","state":"started","session":"s","v":1}"#,
+    "\n",
+);
+const WORK_ITEMS: &str = concat!(
+    r#"{"o":13,"i":0,"tenant":"default","timestamp":"2026-11-20T12:00:01.000000Z","source":"a","state":"done","project":"p","work_item":"w","v":1}"#,
+    "\n",
+    r#"{"o":13,"i":1,"tenant":"default","timestamp":"2026-11-20T12:00:01.000000Z","source":"a","state":"done","work_item":"x","v":1}"#,
+    "\n",
+);
+
 #[test]
 fn partials_are_written_like_this() {
     for (subject, payload, file) in [
         ("events.metric", METRICS, "metric"),
         ("events.event", EVENTS, "event"),
         ("events.usage", CALLS, "usage"),
+        ("events.metric", HISTOGRAMS, "histogram"),
+        ("events.step", STEPS, "step"),
+        ("events.message", MESSAGES, "message"),
+        ("events.session", SESSIONS, "session"),
+        ("events.work_item", WORK_ITEMS, "work_item"),
     ] {
         let partial = Partial::of_events(subject, payload.as_bytes()).unwrap();
         let lines = partial.to_ndjson();
@@ -127,6 +167,52 @@ proptest! {
         }
     }
 
+    /// Buckets and single values, in any order and any batches: no observation is lost, and a quantile is off by no more
+    /// than the half of its bucket and the sketch's own error.
+    #[test]
+    fn distributions_lose_no_observation(
+        groups in prop::collection::vec((prop::collection::vec(0.001..1e6_f64, 0..40), 0..3_u8, any::<bool>()), 1..6),
+        q in 0.0..=1.0_f64,
+    ) {
+        /// 2^(2^-5): buckets two per cent wide.
+        const SCALE: i32 = 5;
+        let base = f64::from(-SCALE).exp2().exp2();
+        let mut merged = Partial::default();
+        let mut all: Vec<f64> = Vec::new();
+        for (at, (values, form, in_order)) in groups.iter().enumerate() {
+            let lines: Vec<String> = match form {
+                0 => values.iter().map(|value| histogram_line(at, &format!("\"value\":{value:?}"))).collect(),
+                1 => vec![histogram_line(at, &exponential(values, SCALE))],
+                _ => vec![histogram_line(at, &explicit(values, base))],
+            };
+            let partial = Partial::of_events("events.metric", lines.concat().as_bytes()).unwrap();
+            let partial = Partial::read(&partial.to_ndjson()).unwrap();
+            if *in_order {
+                merged.merge(partial);
+            } else {
+                let mut first = partial;
+                first.merge(merged);
+                merged = first;
+            }
+            all.extend(values);
+        }
+        all.sort_by(f64::total_cmp);
+        if all.is_empty() {
+            prop_assert!(merged.is_empty());
+            return Ok(());
+        }
+        let (_, found) = merged.iter().next().expect("one series");
+        prop_assert_eq!((merged.iter().len(), found.count), (1, all.len() as u64));
+        let hist = found.hist.as_ref().expect("a distribution");
+        prop_assert_eq!(hist.buckets().map(|(_, count)| count).sum::<u64>(), all.len() as u64);
+        prop_assert!((found.sum - all.iter().sum::<f64>()).abs() <= found.sum.abs() * 1e-9);
+        prop_assert_eq!((found.min, found.max), (all[0], all[all.len() - 1]));
+        let exact = all[((q * all.len() as f64 - 1e-9).ceil() as usize).saturating_sub(1)];
+        let error = base.sqrt() * (1.0 + ERROR_MAX) / (1.0 - ERROR_MAX) - 1.0;
+        let quantile = hist.quantile(q).unwrap();
+        prop_assert!((quantile - exact).abs() <= exact * error * 1.000_001, "{} for {}", quantile, exact);
+    }
+
     #[test]
     fn tokens_and_money_are_exact(
         calls in prop::collection::vec((0..=1_000_000_000_000_u64, 0..=1_000_000_000_000_000_i64), 1..60),
@@ -148,6 +234,60 @@ proptest! {
         prop_assert_eq!(total("usage.requests"), Some(calls.len() as i128 * 1_000_000_000));
         prop_assert_eq!(total("usage.errors"), None);
     }
+}
+
+fn histogram_line(at: usize, own: &str) -> String {
+    format!(
+        "{{\"o\":{at},\"i\":0,\"tenant\":\"t\",\"timestamp\":\"2026-11-20T12:00:00.000000Z\",\"source\":\"s\",\"name\":\"h\",\
+         {own},\"metric_type\":\"histogram\",\"v\":1}}\n"
+    )
+}
+
+/// What both forms have in common.
+fn extremes(values: &[f64]) -> String {
+    let (min, max) = values.iter().fold((f64::MAX, f64::MIN), |(min, max), value| {
+        (min.min(*value), max.max(*value))
+    });
+    let known = format!(",\"min\":{min:?},\"max\":{max:?}");
+    let known = if values.is_empty() { "" } else { &known };
+    format!(
+        "\"count\":{},\"sum\":{:?}{known}",
+        values.len(),
+        values.iter().sum::<f64>()
+    )
+}
+
+/// The values in buckets above b^i and at most b^(i+1), as OpenTelemetry has them.
+fn exponential(values: &[f64], scale: i32) -> String {
+    let index = |value: &f64| (value.log2() * f64::from(scale).exp2()).ceil() as i32 - 1;
+    let offset = values.iter().map(index).min().unwrap_or(0);
+    let last = values.iter().map(index).max().unwrap_or(0);
+    let mut counts = vec![0_u64; usize::try_from(last - offset).unwrap() + 1];
+    for value in values {
+        counts[usize::try_from(index(value) - offset).unwrap()] += 1;
+    }
+    let positive = format!("{{\"offset\":{offset},\"counts\":{counts:?}}}");
+    format!(
+        "\"value\":0,\"distribution\":{{{},\"scale\":{scale},\"positive\":{positive}}}",
+        extremes(values)
+    )
+}
+
+/// The values between bounds that are as close to each other.
+fn explicit(values: &[f64], base: f64) -> String {
+    let smallest = values.iter().copied().fold(1.0, f64::min);
+    let largest = values.iter().copied().fold(1.0, f64::max);
+    let bounds: Vec<f64> = std::iter::successors(Some(smallest), |bound| Some(bound * base))
+        .take_while(|bound| *bound < largest * base)
+        .collect();
+    let mut counts = vec![0_u64; bounds.len() + 1];
+    for value in values {
+        counts[bounds.partition_point(|bound| bound < value)] += 1;
+    }
+    format!(
+        "\"value\":0,\"distribution\":{{{},\"bounds\":{bounds:?},\"counts\":{counts:?}}}",
+        extremes(values)
+    )
 }
 
 /// Prints the cost of a fold; run with `--ignored --nocapture`.

@@ -157,3 +157,89 @@ fn in_file(name: &str, column_type: &str) -> String {
         _ => format!("f.\"{name}\""),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use schemas::Time;
+    use schemas::archive::{File, LAYOUT, path};
+
+    use super::*;
+    use crate::archive::note_file;
+    use crate::loading;
+
+    const EPOCH: &str = "01JD00000000000000000000B1";
+
+    /// A file with one row, with the columns of a layout.
+    fn cold_file(connection: &Connection, folder: &Path, sequence: u64, layout: u16) -> File {
+        let date = "2026-11-20".to_owned();
+        let name = path(Kind::Metric, &date, EPOCH, sequence, sequence);
+        let file = folder.join(&name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let columns: Vec<String> = schema::columns_of("metric")
+            .filter(|(column, ..)| layout == LAYOUT || !is_later(Kind::Metric, column))
+            .map(|(column, kind, _)| match (*column, *kind) {
+                ("events_seq", _) => format!("{sequence}::UBIGINT AS events_seq"),
+                ("epoch", _) => "NULL::VARCHAR AS ingest_epoch".to_owned(),
+                ("events_epoch", _) => format!("'{EPOCH}' AS events_epoch"),
+                ("distribution", _) => "'{\"count\":7}' AS distribution".to_owned(),
+                (_, "JSON") => format!("NULL::VARCHAR AS \"{column}\""),
+                _ => format!("NULL::{kind} AS \"{column}\""),
+            })
+            .collect();
+        let sql = format!("COPY (SELECT {}) TO '{}'", columns.join(", "), file.display());
+        connection.execute_batch(&sql).unwrap();
+        File {
+            first: sequence,
+            last: sequence,
+            kind: Kind::Metric,
+            date,
+            path: name,
+            rows: 1,
+            bytes: 1,
+            sha256: String::new(),
+            min_ts: Time(0),
+            max_ts: Time(0),
+            layout,
+        }
+    }
+
+    fn distributions(connection: &Connection, from: &str) -> Vec<Option<String>> {
+        let sql = format!("SELECT distribution->>'count' FROM {from} ORDER BY events_seq");
+        let mut statement = connection.prepare(&sql).unwrap();
+        let found = statement.query_map([], |row| row.get(0)).unwrap();
+        found.map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn files_of_the_first_layout_are_read_beside_those_of_today() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open_in_memory().unwrap();
+        schema::prepare(&connection).unwrap();
+        let files = [(1, 1), (2, LAYOUT), (3, 1)]
+            .map(|(sequence, layout)| cold_file(&connection, folder.path(), sequence, layout));
+        for file in &files {
+            note_file(&connection, EPOCH, file, Time(0), "cold").unwrap();
+        }
+        // As a database of version 5 had noted it.
+        connection
+            .execute_batch("UPDATE archive_file SET layout = NULL WHERE first_seq = 3")
+            .unwrap();
+        create(&connection, Some(folder.path())).unwrap();
+        let wanted = [None, Some("7".to_owned()), None];
+        assert_eq!(distributions(&connection, "metric_all"), wanted);
+        for (file, wanted) in files.iter().zip(&wanted) {
+            let from = loading::from(Kind::Metric, folder.path(), &[file]);
+            assert_eq!(
+                distributions(
+                    &connection,
+                    &format!("(SELECT * REPLACE (distribution::JSON AS distribution) FROM {from})")
+                ),
+                std::slice::from_ref(wanted)
+            );
+            let found = loading::layout(Kind::Metric, &folder.path().join(&file.path), &connection);
+            assert_eq!(found.unwrap(), file.layout);
+        }
+    }
+}

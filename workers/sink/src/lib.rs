@@ -21,6 +21,7 @@ mod dead;
 mod decode;
 mod folder;
 mod gate;
+mod gathered;
 mod guard;
 mod incidents;
 mod intact;

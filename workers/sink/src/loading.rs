@@ -242,7 +242,7 @@ fn describe(
 }
 
 /// Which columns a file has, as itself says.
-fn layout(kind: Kind, path: &Path, reading: &Connection) -> anyhow::Result<u16> {
+pub(crate) fn layout(kind: Kind, path: &Path, reading: &Connection) -> anyhow::Result<u16> {
     let sql = format!(
         "SELECT name FROM parquet_schema({})",
         quote(&path.to_string_lossy())

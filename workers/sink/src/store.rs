@@ -13,11 +13,12 @@ use schemas::{Origins, Time};
 
 use crate::alerts::Upkeep;
 use crate::config::{AlertConfig, RollupConfig};
+use crate::gathered::Gathered;
 use crate::memory::{self, Fact};
 use crate::open::{self, Settings};
 use crate::progress::Progress;
 use crate::rollup::Rollups;
-use crate::writing::{Gathered, Manner, Writing};
+use crate::writing::{Manner, Writing};
 use crate::{CommitError, Outcome, RangeSet, Reader, Rejected, Source, StoredMessage, schema};
 
 /// The database, open for writing. There is one in a process, used by one thread.

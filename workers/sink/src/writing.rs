@@ -4,19 +4,15 @@ use std::collections::HashSet;
 use std::panic::catch_unwind;
 
 use duckdb::Connection;
-use duckdb::arrow::datatypes::{UInt16Type, UInt64Type};
 use schemas::rollup::{Measured, Partial, fold};
 use schemas::{Origins, alert, headers};
 
 use crate::activity::{Activity, Noted};
-use crate::alerts::{self, MatchColumns};
-use crate::appending::{self, TextColumn, numbers};
-use crate::columns::{
-    EventColumns, Fill, MessageColumns, MetricColumns, SessionColumns, Stamp, StepColumns, UsageColumns,
-    WorkItemColumns,
-};
-use crate::dead::{self, DeadColumns, DeadLetter, events_message};
+use crate::alerts;
+use crate::columns::{Fill, Stamp};
+use crate::dead::{self, DeadLetter, events_message};
 use crate::decode::{Canonical, Rows, decode};
+use crate::gathered::Gathered;
 use crate::notes::DeadNote;
 use crate::progress::Progress;
 use crate::{Outcome, Rejected, Source, StoredMessage};
@@ -24,29 +20,6 @@ use crate::{Outcome, Rejected, Source, StoredMessage};
 /// Rows (and bytes of payload) gathered before they are handed to DuckDB within the transaction.
 const GATHERED_ROWS_MAX: usize = 122_880;
 const GATHERED_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Columns not handed to DuckDB yet.
-#[derive(Default)]
-pub(crate) struct Gathered {
-    metric: MetricColumns,
-    event: EventColumns,
-    usage: UsageColumns,
-    step: StepColumns,
-    message: MessageColumns,
-    session: SessionColumns,
-    work_item: WorkItemColumns,
-    dead: DeadColumns,
-    duplicate_events_epoch: TextColumn,
-    duplicate_events_seq: Vec<u64>,
-    duplicate_origin: Vec<u64>,
-    duplicate_epoch: Vec<u16>,
-    /// What rules found, of the whole transaction.
-    pub(crate) matches: MatchColumns,
-    /// Aggregates, of the whole transaction.
-    pub(crate) partial: Partial,
-    rows: usize,
-    bytes: usize,
-}
 
 /// How EVENTS messages are stored.
 #[derive(Debug, Clone, Copy, Default)]
@@ -352,39 +325,8 @@ impl Writing<'_> {
     }
 
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
-        let gathered = &mut self.gathered;
-        flush(self.connection, &mut gathered.metric)?;
-        flush(self.connection, &mut gathered.event)?;
-        flush(self.connection, &mut gathered.usage)?;
-        flush(self.connection, &mut gathered.step)?;
-        flush(self.connection, &mut gathered.message)?;
-        flush(self.connection, &mut gathered.session)?;
-        flush(self.connection, &mut gathered.work_item)?;
-        if gathered.dead.rows() > 0 {
-            appending::append(self.connection, "dead", gathered.dead.take())?;
-        }
-        if !gathered.duplicate_origin.is_empty() {
-            let columns = vec![
-                ("events_epoch", gathered.duplicate_events_epoch.take()),
-                (
-                    "events_seq",
-                    numbers::<UInt64Type>(&mut gathered.duplicate_events_seq),
-                ),
-                ("origin", numbers::<UInt64Type>(&mut gathered.duplicate_origin)),
-                ("epoch", numbers::<UInt16Type>(&mut gathered.duplicate_epoch)),
-            ];
-            appending::append(self.connection, "duplicates", columns)?;
-        }
-        (gathered.rows, gathered.bytes) = (0, 0);
-        Ok(())
+        self.gathered.flush(self.connection)
     }
-}
-
-fn flush<T, C: Fill<T>>(connection: &Connection, columns: &mut C) -> anyhow::Result<()> {
-    if columns.rows() == 0 {
-        return Ok(());
-    }
-    appending::append(connection, C::TABLE, columns.take())
 }
 
 /// Adds the rows whose origin is not repeated; says how many. Folds them here, if there is a partial to fold them

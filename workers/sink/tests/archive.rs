@@ -52,7 +52,8 @@ fn export(store: &Store, archive: &Path, first: u64, last: u64) -> File {
     let exported = rows(
         store,
         &format!(
-            "SELECT * EXCLUDE (tags, epoch, events_epoch), tags::VARCHAR AS tags, '{INGEST_EPOCH}' AS ingest_epoch, \
+            "SELECT * EXCLUDE (tags, distribution, epoch, events_epoch), tags::VARCHAR AS tags, \
+             distribution::VARCHAR AS distribution, '{INGEST_EPOCH}' AS ingest_epoch, \
              '{EVENTS_EPOCH}' AS events_epoch FROM metric WHERE events_seq BETWEEN {first} AND {last}"
         ),
     );
@@ -68,7 +69,7 @@ fn export(store: &Store, archive: &Path, first: u64, last: u64) -> File {
         .map(|row| (row["n"].as_str().unwrap(), row["t"].as_str().unwrap()))
         .map(|(name, kind)| match name {
             "epoch" => "ingest_epoch: 'VARCHAR'".to_owned(),
-            "events_epoch" | "tags" => format!("{name}: 'VARCHAR'"),
+            "events_epoch" | "tags" | "distribution" => format!("{name}: 'VARCHAR'"),
             _ => format!("{name}: '{kind}'"),
         })
         .collect();

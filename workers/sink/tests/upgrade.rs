@@ -56,7 +56,7 @@ fn a_database_of_an_older_version_keeps_its_rows_and_archives_from_here_on() {
         write_old(&folder.path().join("aiai.duckdb"), version);
         let mut store = open(folder.path());
         let is_version = "SELECT value FROM aiai_meta WHERE key = 'schema_version'";
-        assert_eq!(rows(&store, is_version), [json!({"value": "5"})]);
+        assert_eq!(rows(&store, is_version), [json!({"value": "6"})]);
         let old = "SELECT name, value, events_seq, events_epoch FROM metric_all";
         let first = json!({"name": "old", "value": 1.5, "events_seq": null, "events_epoch": null});
         assert_eq!(rows(&store, old), std::slice::from_ref(&first));
@@ -82,6 +82,52 @@ fn a_database_of_an_older_version_keeps_its_rows_and_archives_from_here_on() {
 
         drop((keeper, monitor, store));
         assert_eq!(rows(&open(folder.path()), old).len(), 3, "opened once more");
+    }
+}
+
+#[test]
+fn a_database_of_version_5_gets_the_new_kinds_and_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    commit(&mut store, &[&metrics(1, [1])]);
+    drop(store);
+    let connection = duckdb::Connection::open(folder.path().join("aiai.duckdb")).unwrap();
+    let tables = ["step", "message", "session", "work_item"];
+    let drops: String = tables
+        .iter()
+        .map(|table| format!("DROP VIEW IF EXISTS {table}_all; DROP TABLE {table};"))
+        .collect();
+    connection
+        .execute_batch(&format!(
+            "{drops} ALTER TABLE metric DROP COLUMN distribution; ALTER TABLE archive_file DROP COLUMN layout;
+             UPDATE aiai_meta SET value = '5' WHERE key = 'schema_version';"
+        ))
+        .unwrap();
+    drop(connection);
+
+    let mut store = open(folder.path());
+    let old = "SELECT DISTINCT name, distribution FROM metric_all";
+    assert_eq!(
+        rows(&store, old),
+        [json!({"name": "queue.depth", "distribution": null})]
+    );
+    let step = "{\"o\":2,\"i\":0,\"tenant\":\"default\",\"timestamp\":\"2026-11-20T11:00:00.000000Z\",\"source\":\"a\",\
+                \"name\":\"plan\",\"end\":\"2026-11-20T11:00:01.000000Z\",\"status\":\"ok\",\"v\":1}\n";
+    let outcome = commit(
+        &mut store,
+        &[&events(2, "step", &[2].into_iter().collect(), &[step.to_owned()])],
+    );
+    assert_eq!((outcome.rows, outcome.rejected.len()), (1, 0));
+    let new = "SELECT name, \"end\"::VARCHAR AS stop FROM step_all";
+    assert_eq!(
+        rows(&store, new),
+        [json!({"name": "plan", "stop": "2026-11-20 11:00:01"})]
+    );
+    for table in tables {
+        assert_eq!(
+            rows(&store, &format!("SELECT count(*)::INTEGER AS n FROM {table}_all")).len(),
+            1
+        );
     }
 }
 

@@ -76,7 +76,11 @@ fn check_body(body: &str) -> Result<(), Rejection> {
             return Err(Rejection::new(Reason::TooLarge, "body", problem, fix));
         }
     }
-    check_name("body", body, limits::BODY_BYTES)
+    if body.trim().is_empty() {
+        let fix = "put what was said there, or leave the message out";
+        return Err(Rejection::new(Reason::EmptyName, "body", "is blank", fix));
+    }
+    Ok(())
 }
 
 /// How long a byte of text is in JSON.
