@@ -31,6 +31,11 @@ pub(crate) const COLUMNS: &[Column] = &[
     ("idx", "UINTEGER", "the call: usage.idx"),
     ("cost_usd", "DECIMAL(18,9)", "what it cost, US dollars"),
     ("cost_source", "VARCHAR", "price_table@<version>"),
+    (
+        "first_usd",
+        "DECIMAL(18,9)",
+        "what it cost when it came, US dollars; null: it had no price",
+    ),
     ("file", "VARCHAR", "the file of corrections it is from"),
     ("pending", "BOOLEAN", "its row may still be on its way"),
 ];
@@ -161,6 +166,13 @@ pub(crate) fn apply(
         append(connection, file, batch)?;
         let newer = format!("n.file = {}", quote(file));
         connection.execute_batch(&format!(
+            "UPDATE cost_correction SET first_usd = c.first_usd FROM cost_correction AS c
+             WHERE cost_correction.file = {} AND c.file <> cost_correction.file
+                AND c.ingest_epoch = cost_correction.ingest_epoch AND c.origin = cost_correction.origin
+                AND c.idx = cost_correction.idx",
+            quote(file)
+        ))?;
+        connection.execute_batch(&format!(
             "DELETE FROM cost_correction AS c USING cost_correction AS n
              WHERE {newer} AND c.file <> n.file
                 AND c.ingest_epoch = n.ingest_epoch AND c.origin = n.origin AND c.idx = n.idx"
@@ -172,6 +184,12 @@ pub(crate) fn apply(
         Ok(())
     })
 }
+
+/// The rows of `usage_all` with the costs they came with: what aggregates are made of, since differences were added already.
+pub(crate) const ROWS_AS_THEY_CAME: &str =
+    "(SELECT u.* REPLACE (CASE WHEN c.file IS NULL THEN u.cost_usd ELSE c.first_usd END AS cost_usd)
+      FROM usage_all AS u LEFT JOIN epochs AS i ON i.stream = 'INGEST' AND i.id = u.epoch
+      LEFT JOIN cost_correction AS c ON c.ingest_epoch = i.epoch AND c.origin = u.origin AND c.idx = u.idx)";
 
 /// Puts right rows that came after their correction.
 pub(crate) fn catch_up(connection: &Connection) -> anyhow::Result<()> {
@@ -229,13 +247,15 @@ fn append(connection: &Connection, file: &str, batch: &[Correction]) -> anyhow::
         TextColumn::default(),
         TextColumn::default(),
     );
-    let mut costs = NumberColumn::<Decimal128Type>::with_type(DataType::Decimal128(18, 9));
+    let money = || NumberColumn::<Decimal128Type>::with_type(DataType::Decimal128(18, 9));
+    let (mut costs, mut firsts) = (money(), money());
     let (mut origins, mut indexes) = (Vec::new(), Vec::new());
     for correction in batch {
         epochs.push(Some(&correction.ingest_epoch));
         origins.push(correction.origin);
         indexes.push(correction.idx);
         costs.push(Some(correction.cost_usd.0.into()));
+        firsts.push(correction.before_usd.map(|before| before.0.into()));
         sources.push(Some(&correction.cost_source));
         files.push(Some(file));
     }
@@ -245,6 +265,7 @@ fn append(connection: &Connection, file: &str, batch: &[Correction]) -> anyhow::
         ("idx", numbers::<UInt32Type>(&mut indexes)),
         ("cost_usd", costs.take()),
         ("cost_source", sources.take()),
+        ("first_usd", firsts.take()),
         ("file", files.take()),
     ];
     appending::append(connection, "cost_correction", columns)?;

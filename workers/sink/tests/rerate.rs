@@ -59,6 +59,12 @@ fn computed_costs_change_and_given_ones_stay() {
     assert_eq!(costs(&store), expected());
     assert_ne!(agree(&store), total);
 
+    // What an aggregate made anew would be made of: differences are in it already.
+    let firsts = "SELECT sum(first_usd)::VARCHAR AS total, count(*)::UBIGINT AS n, count(first_usd)::UBIGINT AS priced \
+                  FROM cost_correction";
+    let wanted = json!({"total": "0.000200200", "n": 200, "priced": 100});
+    assert_eq!(rows(&store, firsts), [wanted]);
+
     let again = rerate(&mut keeper, false);
     assert_eq!(again.iter().map(|change| change.changed).sum::<u64>(), 0);
     assert_eq!(costs(&store), expected());
