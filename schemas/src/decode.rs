@@ -13,7 +13,7 @@ mod diagnose;
 mod frame;
 mod kinds;
 mod raw;
-mod syntax;
+pub(crate) mod syntax;
 
 pub use cloud_event::CloudEvent;
 

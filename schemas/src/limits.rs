@@ -27,6 +27,8 @@ pub const TAGS_BYTES: usize = 120 * 1024;
 pub const DATA_BYTES: usize = 256 * 1024;
 /// Levels of arrays and objects in `data`: far below where recursive readers (ours has 128) give up.
 pub const DATA_DEPTH: usize = 64;
+/// Bytes of `usage` of a model call as JSON text: the largest that providers send are below two.
+pub const PROVIDER_USAGE_BYTES: usize = 16 * 1024;
 /// Items in one message: bounds the work one message can cause and the dead letters it can leave.
 pub const ITEMS: usize = 10_000;
 /// How far a timestamp may lie ahead of the time the message was stored, in seconds: clock skew and time zone

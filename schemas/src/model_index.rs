@@ -8,15 +8,27 @@ use std::collections::HashMap;
 
 /// Providers that go by several names: ours, and what others call it (among them the values of OpenTelemetry's
 /// `gen_ai.provider.name`).
-const PROVIDER_SPELLINGS: [(&str, &str); 8] = [
+const PROVIDER_SPELLINGS: &[(&str, &str)] = &[
     ("gemini", "google"),
     ("gcp.gemini", "google"),
     ("gcp.vertex_ai", "google"),
     ("gcp.gen_ai", "google"),
     ("vertex_ai", "google"),
+    ("vertex", "google"),
+    ("google-vertex", "google"),
+    ("google-gla", "google"),
+    ("google_genai", "google"),
+    ("aws.bedrock", "bedrock"),
+    ("aws_bedrock", "bedrock"),
+    ("amazon-bedrock", "bedrock"),
+    ("bedrock_converse", "bedrock"),
     ("mistral_ai", "mistral"),
     ("mistralai", "mistral"),
     ("x_ai", "xai"),
+    ("x-ai", "xai"),
+    ("together_ai", "together"),
+    ("togetherai", "together"),
+    ("fireworks_ai", "fireworks"),
 ];
 
 /// Whether two names mean the same provider.
@@ -95,23 +107,30 @@ impl ModelIndex {
     /// The position of the model that an event means; none if there is none, or more than one.
     #[must_use]
     pub fn find(&self, provider: Option<&str>, model: &str) -> Option<usize> {
-        let fits = |at: &usize| match (&self.providers[*at], provider) {
+        let mut matching = self.matching(provider, model);
+        let first = matching.next()?;
+        matching.next().is_none().then_some(first)
+    }
+
+    /// The positions of all models that an event could mean, in no order. Normally one.
+    pub fn matching<'s>(
+        &'s self,
+        provider: Option<&'s str>,
+        model: &'s str,
+    ) -> impl Iterator<Item = usize> + 's {
+        let fits = move |at: &usize| match (&self.providers[*at], provider) {
             (Some(listed), Some(given)) => same_provider(listed, given),
             _ => true,
         };
-        if let Some(listed) = self.exact.get(model) {
-            let mut fitting = listed.iter().copied().filter(fits);
-            if let Some(first) = fitting.next() {
-                return fitting.next().is_none().then_some(first);
-            }
-        }
-        let mut matching = self
-            .prefixes
-            .iter()
-            .filter(|(prefix, at)| model.starts_with(prefix) && fits(at));
-        let (prefix, first) = matching.next()?;
-        let rival = matching.next().filter(|(other, _)| other.len() == prefix.len());
-        rival.is_none().then_some(*first)
+        let listed = self.exact.get(model).map_or(&[][..], Vec::as_slice);
+        let is_exact = listed.iter().any(fits);
+        let exact = listed.iter().copied().filter(move |at| is_exact && fits(at));
+        let begins = move |(prefix, at): &&(String, usize)| model.starts_with(prefix.as_str()) && fits(at);
+        let longest = self.prefixes.iter().filter(|_| !is_exact).find(begins);
+        let longest = longest.map_or(0, |(prefix, _)| prefix.len());
+        let prefixed = self.prefixes.iter().filter(move |_| longest > 0).filter(begins);
+        let prefixed = prefixed.filter(move |(prefix, _)| prefix.len() == longest);
+        exact.chain(prefixed.map(|(_, at)| *at))
     }
 }
 

@@ -1,15 +1,22 @@
 //! What model calls cost: a price table, and exact arithmetic on it.
 //!
 //! Invariants: no floats (prices are nano-dollars per million tokens, sums are 128 bits wide, rounded once at the end, half to
-//! even); a model that is not in the table has no cost, never a cost of 0. Token counts are inclusive, so
-//! `cost = (in - cache_read - cache_write)·input + cache_read·cache_read + cache_write·cache_write + out·output`,
-//! where a cache price that is not listed is the input price.
+//! even); a model that is not in the table has no cost, never a cost of 0, and neither has a tier of service that its model is
+//! not listed with. Token counts are inclusive; a price that is not listed is the next wider one: an hour's cache write costs
+//! as any cache write, that and a cache read as fresh input, reasoning as output.
 //!
-//! Deliberately absent: prices by date, batch discounts, currencies.
+//! Deliberately absent: prices by the hour of the day, by modality (audio, images) and of tools, currencies.
 
+mod figures;
 mod file;
+mod names;
 
-use crate::{ModelIndex, Money, Problems, Text, Usage, limits};
+pub mod import;
+
+pub use figures::{Figures, Part, Plan, Quote, Rates, Tier};
+
+use crate::rejection::nearest;
+use crate::{CallStatus, ModelIndex, Money, Problems, Text, Time, Usage};
 
 /// The table that comes with aiai: the text of `config/prices.toml`.
 pub const BUILT_IN: &str = include_str!("../../config/prices.toml");
@@ -17,9 +24,8 @@ pub const BUILT_IN: &str = include_str!("../../config/prices.toml");
 pub const BUILT_IN_NAME: &str = "config/prices.toml";
 /// The cost source of a call without a known price.
 pub const UNPRICED: &str = "unpriced";
-
-/// Prices are for so many tokens.
-const TOKENS_PER_PRICE: i128 = 1_000_000;
+/// What the cost source of a computed cost begins with; the version follows.
+pub const SOURCE_PREFIX: &str = "price_table@";
 
 /// The token counts of one call, inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +38,10 @@ pub struct Tokens {
     pub cache_read: u64,
     /// The part of `tokens_in` written to a cache.
     pub cache_write: u64,
+    /// The part of `cache_write` that is kept for an hour.
+    pub cache_write_1h: u64,
+    /// The part of `tokens_out` spent on reasoning.
+    pub reasoning: u64,
 }
 
 impl Tokens {
@@ -49,69 +59,75 @@ impl Tokens {
             tokens_out: usage.tokens_out.unwrap_or(0),
             cache_read,
             cache_write,
+            cache_write_1h: usage.tokens_cache_write_1h.unwrap_or(0),
+            reasoning: usage.tokens_reasoning.unwrap_or(0),
         })
     }
 }
 
-/// Nano-dollars per million tokens.
+/// What decides the price of a call, besides its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rates {
-    /// Fresh input.
-    pub input: Money,
-    /// Output.
-    pub output: Money,
-    /// Input read from a cache; absent: as fresh input.
-    pub cache_read: Option<Money>,
-    /// Input written to a cache; absent: as fresh input.
-    pub cache_write: Option<Money>,
+pub struct Call<'a> {
+    /// Its tokens.
+    pub tokens: Tokens,
+    /// The tier of service, as the provider names it; none is the standard one.
+    pub service_tier: Option<&'a str>,
+    /// When it was made.
+    pub at: Time,
 }
 
-impl Rates {
-    /// The cost of one call; none above [`limits::COST_USD`], which no call reaches.
+impl Call<'_> {
+    /// A call at today's prices, in the standard tier.
     #[must_use]
-    pub fn cost(&self, tokens: Tokens) -> Option<Money> {
-        let fresh = tokens
-            .tokens_in
-            .saturating_sub(tokens.cache_read)
-            .saturating_sub(tokens.cache_write);
-        let part = |tokens: u64, price: Money| i128::from(tokens).checked_mul(i128::from(price.0));
-        let total = part(fresh, self.input)?
-            .checked_add(part(tokens.cache_read, self.cache_read.unwrap_or(self.input))?)?
-            .checked_add(part(tokens.cache_write, self.cache_write.unwrap_or(self.input))?)?
-            .checked_add(part(tokens.tokens_out, self.output)?)?;
-        let nanos = i64::try_from(divide_half_even(total, TOKENS_PER_PRICE)).ok()?;
-        (nanos <= limits::COST_USD * Money::NANOS_PER_DOLLAR).then_some(Money(nanos))
-    }
-}
-
-/// `dividend / divisor` for numbers that are not negative, rounded half to even.
-const fn divide_half_even(dividend: i128, divisor: i128) -> i128 {
-    let (quotient, twice) = (dividend / divisor, dividend % divisor * 2);
-    if twice > divisor || (twice == divisor && quotient % 2 == 1) {
-        quotient + 1
-    } else {
-        quotient
+    pub const fn now(tokens: Tokens) -> Self {
+        Self {
+            tokens,
+            service_tier: None,
+            at: Time(i64::MAX),
+        }
     }
 }
 
 /// The price of one model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Price {
-    /// For calls up to the limit of `above`, or for all.
-    pub rates: Rates,
-    /// More tokens in than this: the whole call is priced by these rates.
-    pub above: Option<(u64, Rates)>,
+    /// What calls cost from the last date of `earlier` on.
+    pub current: Figures,
+    /// What calls cost before a moment, by moment.
+    pub earlier: Vec<(Time, Figures)>,
 }
 
 impl Price {
-    /// The cost of one call; see [`Rates::cost`].
+    /// The figures that a call is priced by; none if its tier of service is not listed.
     #[must_use]
-    pub fn cost(&self, tokens: Tokens) -> Option<Money> {
-        match self.above {
-            Some((limit, rates)) if tokens.tokens_in > limit => rates.cost(tokens),
-            _ => self.rates.cost(tokens),
-        }
+    pub fn quote(&self, call: &Call<'_>) -> Option<Quote> {
+        let earlier = self.earlier.iter().find(|(until, _)| call.at < *until);
+        let (until, figures) = match earlier {
+            Some((until, figures)) => (Some(*until), figures),
+            None => (None, &self.current),
+        };
+        let quote = figures.quote(call.service_tier, call.tokens.tokens_in)?;
+        Some(Quote { until, ..quote })
     }
+
+    /// The cost of one call; none above [`crate::limits::COST_USD`], which no call reaches.
+    #[must_use]
+    pub fn cost(&self, call: &Call<'_>) -> Option<Money> {
+        self.quote(call)?.cost(call.tokens)
+    }
+}
+
+/// A model of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// As its provider names it.
+    pub name: String,
+    /// Who runs it; none: anybody.
+    pub provider: Option<String>,
+    /// Other names; one that ends in `*` stands for everything that begins so.
+    pub aliases: Vec<String>,
+    /// What it costs.
+    pub price: Price,
 }
 
 /// The prices of all known models.
@@ -119,7 +135,7 @@ impl Price {
 pub struct PriceTable {
     /// `price_table@<version>`
     source: String,
-    prices: Vec<Price>,
+    models: Vec<Listed>,
     index: ModelIndex,
 }
 
@@ -138,22 +154,73 @@ impl PriceTable {
         &self.source
     }
 
+    /// The models, in the order of the file.
+    #[must_use]
+    pub fn models(&self) -> &[Listed] {
+        &self.models
+    }
+
     /// How many models have a price.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.prices.len()
+        self.models.len()
     }
 
     /// Whether no model has a price.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.prices.is_empty()
+        self.models.is_empty()
+    }
+
+    /// The model that an event names, in any of the spellings that providers and resellers use.
+    #[must_use]
+    pub fn find(&self, provider: Option<&str>, model: &str) -> Option<&Listed> {
+        let find = |provider: Option<&str>, model: &str| self.listed(provider, model);
+        find(provider, model).or_else(|| names::find(&find, provider, model))
+    }
+
+    /// The model of this very name. Where several providers could be meant and charge the same, it is the first of them.
+    fn listed(&self, provider: Option<&str>, model: &str) -> Option<&Listed> {
+        let mut matching = self.index.matching(provider, model);
+        let first = matching.next()?;
+        let (first, same) = matching.fold((first, true), |(first, same), at| {
+            let (one, other) = (&self.models[first].price, &self.models[at].price);
+            let is_same = one.current.standard == other.current.standard && one.earlier == other.earlier;
+            (first.min(at), same && is_same)
+        });
+        same.then(|| &self.models[first])
     }
 
     /// The price of a model as an event names it.
     #[must_use]
     pub fn price(&self, provider: Option<&str>, model: &str) -> Option<&Price> {
-        self.index.find(provider, model).map(|at| &self.prices[at])
+        self.find(provider, model).map(|listed| &listed.price)
+    }
+
+    /// The known name that one without a price was probably meant to be.
+    #[must_use]
+    pub fn nearest(&self, model: &str) -> Option<&str> {
+        nearest(model, self.models.iter().map(|listed| listed.name.as_str()))
+    }
+
+    /// What a call costs by this table, whatever it came with.
+    #[must_use]
+    pub fn cost(&self, usage: &Usage<'_>) -> Option<Money> {
+        let price = self.price(usage.provider.as_deref(), &usage.model)?;
+        let tokens = Tokens::of(usage);
+        let call = |tokens| Call {
+            tokens,
+            service_tier: usage.service_tier.as_deref(),
+            at: usage.timestamp.unwrap_or(Time(i64::MAX)),
+        };
+        if let Some(tokens) = tokens {
+            return price.cost(&call(tokens));
+        }
+        // Without counts the cost is known where tokens cost nothing: of free models, and of those priced by the call.
+        let quote = price.quote(&call(Tokens::default()))?;
+        let has_ended_well = usage.status.is_none_or(|status| status == CallStatus::Ok);
+        let is_known = quote.rates.are_tokens_free() && has_ended_well;
+        is_known.then(|| quote.cost(Tokens::default())).flatten()
     }
 
     /// Gives a call without a cost the one from this table; what came with a cost, or cannot be priced, stays as it is.
@@ -161,12 +228,9 @@ impl PriceTable {
         if usage.cost_usd.is_some() {
             return;
         }
-        let Some(tokens) = Tokens::of(usage) else { return };
-        let price = self.price(usage.provider.as_deref(), &usage.model);
-        let Some(cost) = price.and_then(|price| price.cost(tokens)) else {
-            return;
-        };
-        usage.cost_usd = Some(cost);
-        usage.cost_source = Some(Text::from(self.source.as_str()));
+        if let Some(cost) = self.cost(usage) {
+            usage.cost_usd = Some(cost);
+            usage.cost_source = Some(Text::from(self.source.as_str()));
+        }
     }
 }

@@ -64,10 +64,23 @@ contract! {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(max = limits::TOKENS))]
         pub tokens_cache_write: Option<u64>,
+        /// The part of `tokens_cache_write` that the cache keeps for an hour.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(max = limits::TOKENS))]
+        pub tokens_cache_write_1h: Option<u64>,
         /// The part of `tokens_out` spent on reasoning.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(max = limits::TOKENS))]
         pub tokens_reasoning: Option<u64>,
+        /// The tier of service that the provider charges for: `standard`, `batch`, `flex`, `priority`, …; at most 256 bytes.
+        #[serde(borrow, skip_serializing_if = "Option::is_none")]
+        #[schemars(length(max = limits::TEXT_BYTES))]
+        pub service_tier: Option<Text<'a>>,
+        /// The usage object of the provider's own response, as it is, at most 16 KiB: the counts above (and the cost, where it
+        /// says so) are taken from it, made inclusive where that provider counts otherwise. Not kept.
+        #[serde(borrow, skip_serializing)]
+        #[schemars(with = "Option<std::collections::BTreeMap<String, serde_json::Value>>")]
+        pub usage: Option<&'a serde_json::value::RawValue>,
         /// What the call cost in US dollars, if the provider said; 0 to 1,000,000, kept to nine decimals.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 0, max = limits::COST_USD))]

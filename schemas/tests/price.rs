@@ -1,8 +1,7 @@
 //! Prices: the shipped table, hand-computed costs, problems with their lines, and decimal arithmetic as an oracle.
 
 use proptest::prelude::*;
-use rust_decimal::{Decimal, RoundingStrategy};
-use schemas::price::{BUILT_IN, BUILT_IN_NAME, PriceTable, Rates, Tokens};
+use schemas::price::{BUILT_IN, BUILT_IN_NAME, Call, Figures, Plan, Price, PriceTable, Rates, Tier, Tokens};
 use schemas::{Decoded, Incoming, Item, Money, Time, decode};
 
 fn built_in() -> PriceTable {
@@ -44,36 +43,95 @@ fn costs_are_those_worked_out_by_hand() {
         (
             r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"tokens_out":500}"#,
             Some("0.0105"),
-            "price_table@2026-03",
+            "price_table@2026-11",
         ),
         // (1000 - 600 - 300) × $3 + 600 × $0.30 + 300 × $3.75 + 10 × $15
         (
             r#"{"model":"claude-sonnet-4-5-20250929","provider":"anthropic","tokens_in":1000,"tokens_cache_read":600,"tokens_cache_write":300,"tokens_out":10}"#,
             Some("0.001755"),
-            "price_table@2026-03",
+            "price_table@2026-11",
         ),
         // 300,000 is above 200,000: × $6 + 1000 × $22.50
         (
             r#"{"model":"claude-sonnet-4-5","tokens_in":300000,"tokens_out":1000}"#,
             Some("1.8225"),
-            "price_table@2026-03",
+            "price_table@2026-11",
         ),
         // no price for writing to the cache: (1000 - 400) × $1.25 with the 100 written, + 400 × $0.125
         (
             r#"{"model":"gpt-5","tokens_in":1000,"tokens_cache_read":400,"tokens_cache_write":100}"#,
             Some("0.0008"),
-            "price_table@2026-03",
+            "price_table@2026-11",
         ),
         // reasoning is part of what came out
         (
             r#"{"model":"gpt-5-2025-08-07","tokens_out":100,"tokens_reasoning":90}"#,
             Some("0.001"),
-            "price_table@2026-03",
+            "price_table@2026-11",
         ),
         (
             r#"{"model":"gemini-2.5-flash","provider":"gcp.gemini","tokens_in":1}"#,
             Some("0.0000003"),
-            "price_table@2026-03",
+            "price_table@2026-11",
+        ),
+        // (3000 - 2000) × $3.75 + 2000 × $6 for writing to the cache
+        (
+            r#"{"model":"claude-sonnet-4-5","tokens_in":3000,"tokens_cache_write":3000,"tokens_cache_write_1h":2000,"tokens_out":0}"#,
+            Some("0.01575"),
+            "price_table@2026-11",
+        ),
+        // half of 1000 × $3 in a batch; a tier that is not listed has no price
+        (
+            r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"service_tier":"batch"}"#,
+            Some("0.0015"),
+            "price_table@2026-11",
+        ),
+        (
+            r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"service_tier":"on_demand"}"#,
+            Some("0.003"),
+            "price_table@2026-11",
+        ),
+        (
+            r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"service_tier":"express"}"#,
+            None,
+            "unpriced",
+        ),
+        // o3 cost $10 a million until 2025-06-10, then $2
+        (
+            r#"{"model":"o3","tokens_in":1000,"timestamp":"2025-06-09T23:59:59.999Z"}"#,
+            Some("0.01"),
+            "price_table@2026-11",
+        ),
+        (
+            r#"{"model":"o3-2025-04-16","tokens_in":1000,"timestamp":"2025-06-10T00:00:00Z"}"#,
+            Some("0.002"),
+            "price_table@2026-11",
+        ),
+        // names as providers and resellers report them
+        (
+            r#"{"model":"models/gemini-2.5-pro","tokens_in":1000}"#,
+            Some("0.00125"),
+            "price_table@2026-11",
+        ),
+        (
+            r#"{"model":"us.anthropic.claude-sonnet-4-5-20250929-v1:0","tokens_in":1000}"#,
+            Some("0.0033"),
+            "price_table@2026-11",
+        ),
+        (
+            r#"{"model":"global.anthropic.claude-sonnet-4-5-20250929-v1:0","provider":"aws.bedrock","tokens_in":1000}"#,
+            Some("0.003"),
+            "price_table@2026-11",
+        ),
+        (
+            r#"{"model":"claude-sonnet-4-5@20250929","provider":"vertex_ai","tokens_in":1000}"#,
+            Some("0.003"),
+            "price_table@2026-11",
+        ),
+        (
+            r#"{"model":"anthropic/claude-sonnet-4.5","provider":"openrouter","tokens_in":1000}"#,
+            Some("0.003"),
+            "price_table@2026-11",
         ),
         // what came with the event is kept, also 0
         (
@@ -112,19 +170,22 @@ fn costs_are_those_worked_out_by_hand() {
     }
 }
 
+/// A price without dates.
+fn flat(rates: Rates) -> Price {
+    Price {
+        current: Figures::flat(rates),
+        earlier: Vec::new(),
+    }
+}
+
 #[test]
 fn halves_of_a_nano_dollar_go_to_the_even_neighbour() {
-    let rates = |input| Rates {
-        input: Money(input),
-        output: Money(0),
-        cache_read: None,
-        cache_write: None,
-    };
     let cost = |tokens, input| {
-        rates(input).cost(Tokens {
+        let tokens = Tokens {
             tokens_in: tokens,
             ..Tokens::default()
-        })
+        };
+        flat(Rates::new(Money(input), Money(0))).cost(&Call::now(tokens))
     };
     for (tokens, nanos, expected) in [
         (1, 500_000, 0),
@@ -137,93 +198,205 @@ fn halves_of_a_nano_dollar_go_to_the_even_neighbour() {
     }
 }
 
+/// A table with everything a model may have, priced by hand.
+const EVERYTHING: &str = r#"
+version = "1"
+
+[[model]]
+name = "steps"
+input = 1
+output = 2
+reasoning = 4
+request = 0.01
+above = [{ tokens_in = 200_000, input = 3, output = 6 }, { tokens_in = 100_000, input = 2, output = 4 }]
+service_tier.flex = { input = 0.5, output = 1, above = { tokens_in = 100_000, input = 1, output = 2 } }
+before = [{ date = 2026-01-01, input = 10, output = 20, service_tier.flex = { share = 0.1 } }, { date = 2025-01-01, input = 100, output = 200 }]
+
+[[model]]
+name = "free"
+input = 0
+output = 0
+
+[[model]]
+name = "by-the-call"
+input = 0
+output = 0
+request = 0.002
+"#;
+
 #[test]
-fn every_problem_of_a_table_has_its_line() {
-    let text = "version = \"a b\"\n[[model]]\nname = \"m\"\ninput = -1\noutput = 1e99\n\
-                [[model]]\nname = \"m\"\ninput = 0x10\noutput = 1\nabove = { tokens_in = 5, input = inf, output = 2 }\n";
-    let problems = PriceTable::parse("p.toml", text).expect_err("refused");
-    let lines: Vec<_> = problems.0.iter().map(|problem| problem.line).collect();
-    assert_eq!(lines, [1, 4, 5, 7, 8, 10], "{problems}");
-    assert!(
-        problems.to_string().starts_with("p.toml:1: version: use "),
-        "{problems}"
+fn steps_dates_tiers_and_calls_are_priced_as_written() {
+    let table = PriceTable::parse("p.toml", EVERYTHING).expect("sound");
+    let at = |text: &str| text.parse::<Time>().expect("a time");
+    let cost = |model: &str, tokens_in, tokens_out, reasoning, service_tier, day: &str| {
+        let tokens = Tokens {
+            tokens_in,
+            tokens_out,
+            reasoning,
+            ..Tokens::default()
+        };
+        let call = Call {
+            tokens,
+            service_tier,
+            at: at(&format!("{day}T12:00:00Z")),
+        };
+        let price = table.price(None, model).expect("listed");
+        price.cost(&call).map(|cost| cost.to_string())
+    };
+    let some = |text: &str| Some(text.to_owned());
+    // 100,000 × 1 + 10 × 2 + 30 × 4 a million, and a cent
+    assert_eq!(
+        cost("steps", 100_000, 40, 30, None, "2026-06-01"),
+        some("0.11014")
     );
-    assert!(
-        problems
-            .to_string()
-            .contains("p.toml:7: `m` is blank, or belongs to an earlier model"),
-        "{problems}"
+    // above 100,000: × 2; reasoning has no price of its own there, nor has the call
+    assert_eq!(
+        cost("steps", 100_001, 40, 30, None, "2026-06-01"),
+        some("0.200162")
     );
-    for (text, line, part) in [
-        (
-            "version = \"1\"\n[[model]]\nname = \"m\"\ninput = 1\noutptu = 1\n",
-            5,
-            "outptu",
-        ),
-        (
-            "version = \"1\"\n[[model]]\nname = \"m\"\noutput = 1\n",
-            2,
-            "input",
-        ),
-        ("version = \"1\"\n[[model\n", 2, ""),
-        ("[[model]]\nname = \"m\"\ninput = 1\noutput = 1\n", 1, "version"),
-        (
-            "version = \"1\"\n[[model]]\nname = \"m\"\ninput = \"1\"\noutput = 1\n",
-            4,
-            "string",
-        ),
-    ] {
-        let problems = PriceTable::parse("p.toml", text).expect_err(text);
-        assert_eq!(problems.0[0].line, line, "{problems}");
-        assert!(problems.0[0].text.contains(part), "{problems}");
-    }
+    assert_eq!(cost("steps", 200_001, 0, 0, None, "2026-06-01"), some("0.600003"));
+    assert_eq!(
+        cost("steps", 100_000, 0, 0, Some("flex"), "2026-06-01"),
+        some("0.05")
+    );
+    assert_eq!(
+        cost("steps", 300_000, 0, 0, Some("FLEX"), "2026-06-01"),
+        some("0.3")
+    );
+    assert_eq!(cost("steps", 1_000, 0, 0, None, "2025-12-31"), some("0.01"));
+    assert_eq!(
+        cost("steps", 1_000, 0, 0, Some("flex"), "2025-12-31"),
+        some("0.001")
+    );
+    assert_eq!(cost("steps", 1_000, 0, 0, None, "2024-12-31"), some("0.1"));
+    assert_eq!(cost("steps", 1_000, 0, 0, Some("flex"), "2024-12-31"), None);
+    assert_eq!(cost("steps", 1_000, 0, 0, Some("batch"), "2026-06-01"), None);
+    assert_eq!(cost("free", 1_000, 5, 0, None, "2026-06-01"), some("0"));
+    assert_eq!(
+        cost("by-the-call", 1_000, 5, 0, Some("default"), "2026-06-01"),
+        some("0.002")
+    );
 }
 
 #[test]
 fn the_table_that_comes_with_aiai_is_sound() {
     let table = built_in();
-    assert!(table.len() > 30);
-    assert_eq!(table.source(), "price_table@2026-03");
+    assert!(table.len() > 300);
+    assert_eq!(table.source(), "price_table@2026-11");
 }
 
-fn decimal(money: Money) -> Decimal {
-    Decimal::from_i128_with_scale(i128::from(money.0), 9)
+/// Nano-dollars as a fraction whose parts are never rounded.
+#[derive(Clone, Copy)]
+struct Fraction {
+    above: i128,
+    below: i128,
+}
+
+impl Fraction {
+    fn whole(nanos: i64) -> Self {
+        Fraction {
+            above: i128::from(nanos) * 1_000_000,
+            below: 1_000_000,
+        }
+    }
+
+    fn add(self, tokens: u64, price: Money) -> Self {
+        let above = self.above + i128::from(tokens) * i128::from(price.0);
+        Fraction { above, ..self }
+    }
+
+    fn times(self, above: i128, below: i128) -> Self {
+        Fraction {
+            above: self.above * above,
+            below: self.below * below,
+        }
+    }
+
+    /// Half to even, by comparing the two neighbours; none beyond a million dollars.
+    fn rounded(self) -> Option<i64> {
+        let floor = self.above.div_euclid(self.below);
+        let (down, up) = (
+            self.above - floor * self.below,
+            (floor + 1) * self.below - self.above,
+        );
+        let nearest = match down.cmp(&up) {
+            std::cmp::Ordering::Less => floor,
+            std::cmp::Ordering::Greater => floor + 1,
+            std::cmp::Ordering::Equal => floor + floor.rem_euclid(2),
+        };
+        i64::try_from(nearest)
+            .ok()
+            .filter(|nanos| *nanos <= 1_000_000 * 1_000_000_000)
+    }
 }
 
 proptest! {
-    /// The formula again, in decimals.
+    /// The formula again, as a fraction of whole numbers of any size.
     #[test]
-    fn costs_equal_decimal_arithmetic(
-        prices in proptest::array::uniform4(0_i64..200_000_000_000),
-        known in proptest::array::uniform2(any::<bool>()),
-        counts in proptest::array::uniform4(0_u64..50_000_000),
+    fn costs_equal_rational_arithmetic(
+        prices in proptest::array::uniform7(0_i64..200_000_000_000),
+        known in proptest::array::uniform4(any::<bool>()),
+        counts in proptest::array::uniform6(0_u64..50_000_000),
+        share in prop_oneof![Just(1_000_000_000_i64), 0_i64..2_000_000_000],
     ) {
-        let [input, output, read, write] = prices.map(Money);
-        let [fresh, cache_read, cache_write, tokens_out] = counts;
-        let rates = Rates { input, output, cache_read: known[0].then_some(read), cache_write: known[1].then_some(write) };
-        let tokens = Tokens { tokens_in: fresh + cache_read + cache_write, tokens_out, cache_read, cache_write };
-        let part = |count: u64, price: Money| Decimal::from(count) * decimal(price);
-        let sum = part(fresh, input)
-            + part(cache_read, if known[0] { read } else { input })
-            + part(cache_write, if known[1] { write } else { input })
-            + part(tokens_out, output);
-        let wanted = (sum / Decimal::from(1_000_000)).round_dp_with_strategy(9, RoundingStrategy::MidpointNearestEven);
-        prop_assert_eq!(rates.cost(tokens).map(decimal), Some(wanted));
+        let [input, output, read, write, hour, reasoning, request] = prices.map(Money);
+        let [fresh, cache_read, minutes, cache_write_1h, plain, thought] = counts;
+        let rates = Rates {
+            input,
+            output,
+            cache_read: known[0].then_some(read),
+            cache_write: known[1].then_some(write),
+            cache_write_1h: known[2].then_some(hour),
+            reasoning: known[3].then_some(reasoning),
+            request,
+        };
+        let plan = Plan { rates, above: Vec::new() };
+        let current = Figures { standard: plan, service_tiers: vec![("batch".into(), Tier::Share(Money(share)))] };
+        let price = Price { current, earlier: Vec::new() };
+        let cache_write = minutes + cache_write_1h;
+        let tokens = Tokens {
+            tokens_in: fresh + cache_read + cache_write,
+            tokens_out: plain + thought,
+            cache_read,
+            cache_write,
+            cache_write_1h,
+            reasoning: thought,
+        };
+        let any_write = if known[1] { write } else { input };
+        let fraction = Fraction::whole(request.0)
+            .add(fresh, input)
+            .add(cache_read, if known[0] { read } else { input })
+            .add(minutes, any_write)
+            .add(cache_write_1h, if known[2] { hour } else { any_write })
+            .add(plain, output)
+            .add(thought, if known[3] { reasoning } else { output });
+        prop_assert_eq!(price.cost(&Call::now(tokens)).map(|cost| cost.0), fraction.times(1, 1).rounded());
+        let batch = Call { service_tier: Some("Batch"), ..Call::now(tokens) };
+        prop_assert_eq!(
+            price.cost(&batch).map(|cost| cost.0),
+            fraction.times(share.into(), 1_000_000_000).rounded()
+        );
+        let flex = Call { service_tier: Some("flex"), ..Call::now(tokens) };
+        prop_assert_eq!(price.cost(&flex), None, "a tier that is not listed has no price");
     }
 
     /// Whatever the counts and prices: no panic.
     #[test]
-    fn nothing_overflows(prices in proptest::array::uniform4(any::<i64>()), counts in proptest::array::uniform4(any::<u64>())) {
-        let [input, output, read, write] = prices.map(Money);
-        let rates = Rates { input, output, cache_read: Some(read), cache_write: Some(write) };
-        let [tokens_in, tokens_out, cache_read, cache_write] = counts;
-        let _ = rates.cost(Tokens { tokens_in, tokens_out, cache_read, cache_write });
-    }
-
-    #[test]
-    fn any_text_is_a_table_or_a_list_of_problems(text in "[\\[\\]a-z=\". 0-9\n]{0,200}") {
-        if let Err(problems) = PriceTable::parse("p", &text) {
-            prop_assert!(!problems.0.is_empty());
-        }
+    fn nothing_overflows(prices in proptest::array::uniform7(any::<i64>()), counts in proptest::array::uniform6(any::<u64>()), share in any::<i64>()) {
+        let [input, output, read, write, hour, reasoning, request] = prices.map(Money);
+        let rates = Rates {
+            cache_read: Some(read),
+            cache_write: Some(write),
+            cache_write_1h: Some(hour),
+            reasoning: Some(reasoning),
+            request,
+            ..Rates::new(input, output)
+        };
+        let [tokens_in, tokens_out, cache_read, cache_write, cache_write_1h, reasoning] = counts;
+        let tokens = Tokens { tokens_in, tokens_out, cache_read, cache_write, cache_write_1h, reasoning };
+        let standard = Plan { rates, above: Vec::new() };
+        let service_tiers = vec![("x".to_owned(), Tier::Share(Money(share)))];
+        let price = Price { current: Figures { standard, service_tiers }, earlier: Vec::new() };
+        let _ = price.cost(&Call { service_tier: Some("x"), ..Call::now(tokens) });
     }
 }

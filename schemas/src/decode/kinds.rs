@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::check::{check_count, check_duration, check_name, check_text};
 use super::{diagnose, raw};
 use crate::contract::Contract;
+use crate::provider;
 use crate::rejection::{Reason, Rejection};
 use crate::{CallStatus, Event, Item, Metric, MetricType, Money, TaskComplexity, Text, Usage, limits};
 
@@ -117,7 +118,10 @@ impl<'a> Checked<'a> for Usage<'a> {
         optional("tokens_out", Shape::Count),
         optional("tokens_cache_read", Shape::Count),
         optional("tokens_cache_write", Shape::Count),
+        optional("tokens_cache_write_1h", Shape::Count),
         optional("tokens_reasoning", Shape::Count),
+        optional("service_tier", Shape::Text),
+        optional("usage", Shape::Raw),
         optional("cost_usd", Shape::Money),
         optional("cost_source", Shape::Output),
         optional("latency_ms", Shape::Number),
@@ -131,8 +135,12 @@ impl<'a> Checked<'a> for Usage<'a> {
     fn check_own(&mut self) -> Result<(), Rejection> {
         check_name("model", &self.model, limits::TEXT_BYTES)?;
         check_text("provider", self.provider.as_ref(), limits::TEXT_BYTES)?;
+        check_text("service_tier", self.service_tier.as_ref(), limits::TEXT_BYTES)?;
         check_text("reservation", self.reservation.as_ref(), limits::TEXT_BYTES)?;
         check_text("error", self.error.as_ref(), limits::ERROR_BYTES)?;
+        if let Some(raw) = self.usage.take() {
+            provider::merge(self, raw)?;
+        }
         check_tokens(self)?;
         check_duration("latency_ms", self.latency_ms)?;
         check_duration("ttft_ms", self.ttft_ms)?;
@@ -173,6 +181,18 @@ fn check_tokens(usage: &Usage<'_>) -> Result<(), Rejection> {
     check_count("tokens_cache_read", usage.tokens_cache_read)?;
     check_count("tokens_cache_write", usage.tokens_cache_write)?;
     check_count("tokens_reasoning", usage.tokens_reasoning)?;
+    check_count("tokens_cache_write_1h", usage.tokens_cache_write_1h)?;
+    let hour = usage.tokens_cache_write_1h.unwrap_or(0);
+    if hour > usage.tokens_cache_write.unwrap_or(0) {
+        let problem = format!("is {hour}, more than tokens_cache_write");
+        let fix = "counts are inclusive: send tokens_cache_write with these added";
+        return Err(Rejection::new(
+            Reason::Inconsistent,
+            "tokens_cache_write_1h",
+            problem,
+            fix,
+        ));
+    }
     let cached = usage.tokens_cache_read.unwrap_or(0) + usage.tokens_cache_write.unwrap_or(0);
     if let Some(tokens) = usage.tokens_in.filter(|tokens| cached > *tokens) {
         let problem = format!("is {tokens}, less than tokens_cache_read + tokens_cache_write = {cached}");

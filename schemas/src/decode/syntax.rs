@@ -52,7 +52,7 @@ pub(super) fn reject(text: &str, error: &serde_json::Error) -> Rejection {
 }
 
 /// Why a value, whose brackets and quotes do match, is still not acceptable JSON.
-pub(super) fn reject_value(place: &str, error: &serde_json::Error) -> Rejection {
+pub(crate) fn reject_value(place: &str, error: &serde_json::Error) -> Rejection {
     match message(error) {
         message if message == "number out of range" => {
             let fix = "send a number that a double can hold";
@@ -178,7 +178,7 @@ fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// The members of an object, in order, repeated ones included.
-pub(super) struct Members<'t>(pub(super) Vec<(Text<'t>, &'t RawValue)>);
+pub(crate) struct Members<'t>(pub(crate) Vec<(Text<'t>, &'t RawValue)>);
 
 impl<'de: 't, 't> Deserialize<'de> for Members<'t> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

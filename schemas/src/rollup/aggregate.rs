@@ -33,7 +33,7 @@ pub enum Value<'v> {
 
 impl Value<'_> {
     /// As a double; never -0, so that a minimum does not depend on order.
-    fn as_f64(self) -> f64 {
+    pub(super) fn as_f64(self) -> f64 {
         let value = match self {
             Value::Whole(count) => count as f64,
             Value::Money(money) => money.0 as f64 / Money::NANOS_PER_DOLLAR as f64,

@@ -14,11 +14,13 @@
 mod aggregate;
 mod measure;
 mod partial;
+mod recost;
 mod sketch;
 
 pub use aggregate::{Aggregate, At, Value};
 pub use measure::{Measured, Series};
 pub use partial::{OTHER, Partial, PartialError, SeriesKey, fold};
+pub use recost::{COST, CostChange};
 pub use sketch::{ERROR_MAX, Sketch};
 
 /// A minute in microseconds: the width of a partial's buckets.

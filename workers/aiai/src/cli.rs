@@ -1,6 +1,7 @@
 //! The command line: nouns, verbs, and examples before options.
 
 pub mod dead;
+pub mod prices;
 
 use std::path::PathBuf;
 
@@ -149,6 +150,18 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: dead::DeadCommand,
+    },
+    /// What model calls cost: the price table, models without a price, costs computed again
+    #[command(before_help = "Examples:
+  aiai prices list sonnet
+  aiai prices show gpt-5 --tokens-in 21050 --cache-read 18000 --tokens-out 400
+  aiai prices check                                  which models in the data have no price?
+  aiai prices import data.json --out my-prices.toml
+  aiai prices rerate --from 2026-11-01 --dry-run")]
+    Prices {
+        /// What to do.
+        #[command(subcommand)]
+        command: prices::PricesCommand,
     },
     /// Which model to call
     #[command(before_help = "Examples:

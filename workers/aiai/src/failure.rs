@@ -15,6 +15,11 @@ pub struct Usage(pub String);
 #[error("{0}")]
 pub struct Unreachable(pub String);
 
+/// What was asked for is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotFound(pub String);
+
 /// Prints an error and gives its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     crate::output::say(&bus::chain(error.as_ref()));
@@ -24,6 +29,9 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 fn code(error: &anyhow::Error) -> u8 {
     if error.downcast_ref::<Usage>().is_some() {
         return 2;
+    }
+    if error.downcast_ref::<NotFound>().is_some() {
+        return 4;
     }
     if error.downcast_ref::<Unreachable>().is_some() {
         return 6;

@@ -72,6 +72,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Usage(options) => command::usage::usage(&config, &options).await,
         Command::Query(options) => command::query::query(&config, &options).await,
         Command::Dead { command } => command::dead::run(&config, &command).await,
+        Command::Prices { command } => command::prices::run(&config, &command).await,
         Command::Route {
             command: RouteCommand::Decide(options),
         } => command::route::decide(&config, &options).await,

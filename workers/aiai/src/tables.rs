@@ -46,6 +46,18 @@ pub fn prices(config: &Config) -> anyhow::Result<PriceTable> {
     read("prices.file", &config.prices.file, built_in, PriceTable::parse)
 }
 
+/// The name and the text of a price table: of this file, or the one in force.
+pub fn prices_text(config: &Config, file: Option<&Path>) -> anyhow::Result<(String, String)> {
+    let file = file.unwrap_or(&config.prices.file);
+    if file.as_os_str().is_empty() {
+        return Ok((price::BUILT_IN_NAME.to_owned(), price::BUILT_IN.to_owned()));
+    }
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read {name}; name another price table"))?;
+    Ok((name, text))
+}
+
 /// The models in force.
 pub fn models(config: &Config) -> anyhow::Result<Models> {
     let built_in = (route::models::BUILT_IN_NAME, route::models::BUILT_IN);

@@ -25,7 +25,7 @@ fn calls_are_priced_and_decisions_are_the_same_on_every_way() {
     world.settled(1);
     let rows = world.query("SELECT source, cost_usd::DOUBLE AS cost, cost_source FROM usage ORDER BY source");
     let expected = [
-        json!({"source": "computed", "cost": 0.0105, "cost_source": "price_table@2026-03"}),
+        json!({"source": "computed", "cost": 0.0105, "cost_source": "price_table@2026-11"}),
         json!({"source": "given", "cost": 0.5, "cost_source": "provider"}),
         json!({"source": "unknown", "cost": null, "cost_source": "unpriced"}),
     ];

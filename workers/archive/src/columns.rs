@@ -208,7 +208,8 @@ pub(crate) struct UsageColumns {
     model: StringBuilder,
     provider: StringBuilder,
     /// In, out, cache read, cache write, reasoning.
-    tokens: [Int64Builder; 5],
+    tokens: [Int64Builder; 6],
+    service_tier: StringBuilder,
     cost_usd: Decimal128Builder,
     cost_source: StringBuilder,
     latency_ms: Float64Builder,
@@ -226,6 +227,7 @@ impl Default for UsageColumns {
             model: StringBuilder::new(),
             provider: StringBuilder::new(),
             tokens: Default::default(),
+            service_tier: StringBuilder::new(),
             cost_usd: Decimal128Builder::new().with_data_type(cost_usd),
             cost_source: StringBuilder::new(),
             latency_ms: Float64Builder::new(),
@@ -245,12 +247,14 @@ impl Own<Usage<'_>> for UsageColumns {
             row.tokens_out,
             row.tokens_cache_read,
             row.tokens_cache_write,
+            row.tokens_cache_write_1h,
             row.tokens_reasoning,
         ];
         for (column, count) in self.tokens.iter_mut().zip(counts) {
             // Larger counts were refused when the message was stored.
             column.append_option(count.and_then(|count| i64::try_from(count).ok()));
         }
+        self.service_tier.append_option(row.service_tier.as_deref());
         self.model.append_value(&*row.model);
         self.provider.append_option(row.provider.as_deref());
         self.cost_usd
@@ -267,7 +271,14 @@ impl Own<Usage<'_>> for UsageColumns {
     }
 
     fn take(&mut self) -> Columns {
-        let [tokens_in, tokens_out, cache_read, cache_write, reasoning] = &mut self.tokens;
+        let [
+            tokens_in,
+            tokens_out,
+            cache_read,
+            cache_write,
+            cache_write_1h,
+            reasoning,
+        ] = &mut self.tokens;
         vec![
             ("model", Arc::new(self.model.finish())),
             ("provider", Arc::new(self.provider.finish())),
@@ -275,7 +286,9 @@ impl Own<Usage<'_>> for UsageColumns {
             ("tokens_out", Arc::new(tokens_out.finish())),
             ("tokens_cache_read", Arc::new(cache_read.finish())),
             ("tokens_cache_write", Arc::new(cache_write.finish())),
+            ("tokens_cache_write_1h", Arc::new(cache_write_1h.finish())),
             ("tokens_reasoning", Arc::new(reasoning.finish())),
+            ("service_tier", Arc::new(self.service_tier.finish())),
             ("cost_usd", Arc::new(self.cost_usd.finish())),
             ("cost_source", Arc::new(self.cost_source.finish())),
             ("latency_ms", Arc::new(self.latency_ms.finish())),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use schemas::rerate::CORRECTIONS_FOLDER;
 use sha2::{Digest, Sha256};
 
 use crate::file::{age, walk};
@@ -102,6 +103,9 @@ pub fn unlisted(folder: &Path, listed: &[Listed]) -> Vec<Problem> {
             .unwrap_or(&file)
             .to_string_lossy()
             .into_owned();
+        if path.starts_with(CORRECTIONS_FOLDER) {
+            continue;
+        }
         let is_young = age(&file).is_none_or(|age| age < YOUNG);
         if !known.contains(path.as_str()) && !is_young {
             problems.push(Problem {

@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: quality scores, latency, randomness. The same question has the same answer.
 
-use schemas::price::{PriceTable, Tokens};
+use schemas::price::{Call, PriceTable, Tokens};
 use schemas::route::{Candidate, Decision, Request};
 use schemas::{Money, limits};
 
@@ -160,7 +160,7 @@ fn rank<'a>(
         tokens_out: request.tokens_out.unwrap_or(unknown).min(limits::TOKENS),
         ..Tokens::default()
     };
-    let cost = price.and_then(|price| price.cost(tokens));
+    let cost = price.and_then(|price| price.cost(&Call::now(tokens)));
     Ranked {
         at,
         model,

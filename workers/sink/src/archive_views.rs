@@ -118,22 +118,34 @@ fn view(kind: Kind, files: &Files) -> String {
         let in_file: Vec<String> = columns
             .iter()
             .map(|(name, column_type, _)| match is_today || !is_later(kind, name) {
-                true => in_file(name, column_type),
+                true => corrected(kind, name).unwrap_or_else(|| in_file(name, column_type)),
                 false => format!("NULL::{column_type} AS \"{name}\""),
             })
             .collect();
         sql.push_str(&format!(
             " UNION ALL SELECT {} FROM read_parquet([{}], hive_partitioning = false) AS f
              LEFT JOIN epochs AS i ON i.stream = 'INGEST' AND i.epoch = f.ingest_epoch
-             LEFT JOIN epochs AS e ON e.stream = 'EVENTS' AND e.epoch = f.events_epoch",
+             LEFT JOIN epochs AS e ON e.stream = 'EVENTS' AND e.epoch = f.events_epoch{}",
             in_file.join(", "),
-            files.join(", ")
+            files.join(", "),
+            if kind == Kind::Usage { CORRECTIONS } else { "" }
         ));
     }
     sql.push_str(&format!(
         "; COMMENT ON VIEW {kind}_all IS 'all rows of {kind}, of the table and of the archive''s files';"
     ));
     sql
+}
+
+/// Costs that were computed again since the file was written.
+const CORRECTIONS: &str = "
+             LEFT JOIN cost_correction AS c
+                ON c.ingest_epoch = f.ingest_epoch AND c.origin = f.origin AND c.idx = f.idx";
+
+/// A column that corrections have.
+fn corrected(kind: Kind, name: &str) -> Option<String> {
+    let is_corrected = kind == Kind::Usage && matches!(name, "cost_usd" | "cost_source");
+    is_corrected.then(|| format!("coalesce(c.{name}, f.{name}) AS {name}"))
 }
 
 /// A column of a table as its files have it.

@@ -171,7 +171,9 @@ pub(crate) struct UsageColumns {
     tokens_out: NumberColumn<Int64Type>,
     tokens_cache_read: NumberColumn<Int64Type>,
     tokens_cache_write: NumberColumn<Int64Type>,
+    tokens_cache_write_1h: NumberColumn<Int64Type>,
     tokens_reasoning: NumberColumn<Int64Type>,
+    service_tier: TextColumn,
     cost_usd: NumberColumn<Decimal128Type>,
     cost_source: TextColumn,
     latency_ms: NumberColumn<Float64Type>,
@@ -192,7 +194,9 @@ impl Default for UsageColumns {
             tokens_out: NumberColumn::default(),
             tokens_cache_read: NumberColumn::default(),
             tokens_cache_write: NumberColumn::default(),
+            tokens_cache_write_1h: NumberColumn::default(),
             tokens_reasoning: NumberColumn::default(),
+            service_tier: TextColumn::default(),
             cost_usd: NumberColumn::with_type(DataType::Decimal128(18, 9)),
             cost_source: TextColumn::default(),
             latency_ms: NumberColumn::default(),
@@ -218,6 +222,8 @@ impl Fill<Usage<'_>> for UsageColumns {
         self.tokens_out.push(tokens(row.tokens_out));
         self.tokens_cache_read.push(tokens(row.tokens_cache_read));
         self.tokens_cache_write.push(tokens(row.tokens_cache_write));
+        self.tokens_cache_write_1h.push(tokens(row.tokens_cache_write_1h));
+        self.service_tier.push(row.service_tier.as_deref());
         self.tokens_reasoning.push(tokens(row.tokens_reasoning));
         self.cost_usd.push(row.cost_usd.map(|cost| i128::from(cost.0)));
         self.cost_source.push(row.cost_source.as_deref());
@@ -242,7 +248,9 @@ impl Fill<Usage<'_>> for UsageColumns {
             ("tokens_out", self.tokens_out.take()),
             ("tokens_cache_read", self.tokens_cache_read.take()),
             ("tokens_cache_write", self.tokens_cache_write.take()),
+            ("tokens_cache_write_1h", self.tokens_cache_write_1h.take()),
             ("tokens_reasoning", self.tokens_reasoning.take()),
+            ("service_tier", self.service_tier.take()),
             ("cost_usd", self.cost_usd.take()),
             ("cost_source", self.cost_source.take()),
             ("latency_ms", self.latency_ms.take()),

@@ -137,6 +137,7 @@ impl Canonical for Usage<'_> {
             self.tokens_out,
             self.tokens_cache_read,
             self.tokens_cache_write,
+            self.tokens_cache_write_1h,
             self.tokens_reasoning,
         ];
         if tokens

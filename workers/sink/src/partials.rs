@@ -9,6 +9,7 @@ use schemas::Kind;
 use schemas::alert::Match;
 use schemas::rollup::Partial;
 
+use crate::corrections::ROWS_AS_THEY_CAME;
 use crate::loading::among;
 use crate::reread;
 use crate::{Source, Store};
@@ -31,8 +32,11 @@ impl Store {
                 continue;
             }
             for kind in Kind::ALL {
-                let from =
-                    format!("(SELECT *, '' AS ingest_epoch FROM {kind}_all WHERE events_epoch = {id})");
+                let rows = match kind {
+                    Kind::Usage => ROWS_AS_THEY_CAME.to_owned(),
+                    _ => format!("{kind}_all"),
+                };
+                let from = format!("(SELECT *, '' AS ingest_epoch FROM {rows} WHERE events_epoch = {id})");
                 let subject = format!("events.{kind}");
                 let (mut partial, mut sequences) = (Partial::default(), Vec::new());
                 let mut failed = None;

@@ -118,7 +118,7 @@ impl<A, B> Parts<A, B> for (Option<A>, Option<B>) {
 }
 
 /// SQL for the fields of a canonical event but origin, index and time, without braces.
-fn rest(kind: Kind) -> String {
+pub(crate) fn rest(kind: Kind) -> String {
     let field = |name: &str, value: &str| format!("coalesce(',\"{name}\":' || {value}, '')");
     let text = |name: &str| field(name, &format!("to_json(\"{name}\")::VARCHAR"));
     let own = schema::own(kind)

@@ -8,26 +8,29 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use duckdb::{Connection, OptionalExt, params};
+use schemas::price::PriceTable;
+use schemas::rerate::{Answer, Request};
 use schemas::rollup::DAY_MICROSECONDS;
 use schemas::{Kind, Time};
 
 use crate::archive::processed_set;
 use crate::intact::{Intact, Noted};
 use crate::migrate::in_transaction;
-use crate::{RangeSet, Source, Store, archive_views};
+use crate::{RangeSet, Source, Store, archive_views, corrections, rerate};
 
 /// Ranges whose rows go in one transaction.
 const RANGES_PER_TRANSACTION: usize = 16;
 /// Files named in a trouble's text.
 const NAMED_MAX: usize = 3;
 
-/// Watches over the archive's files, and moves rows out. Has a connection of its own.
+/// Watches over the archive's files, moves rows out, and corrects costs. Has a connection of its own.
 pub struct Keeper {
     connection: Connection,
     folder: PathBuf,
     intact: Intact,
     /// The views are what the table of files says.
     is_current: bool,
+    series_max: usize,
 }
 
 /// A range of EVENTS as files have it.
@@ -43,7 +46,9 @@ impl Keeper {
     /// # Errors
     /// DuckDB has no memory for a connection.
     pub fn open(store: &Store, folder: &Path) -> anyhow::Result<Self> {
+        let series_max = store.rollups.series_max();
         let mut keeper = Self {
+            series_max,
             connection: store.connection().try_clone()?,
             folder: folder.to_owned(),
             intact: Intact::default(),
@@ -57,7 +62,28 @@ impl Keeper {
                 "archived files are not in the views"
             );
         }
+        let corrected = corrections::take_over(&keeper.connection, &keeper.folder, series_max)
+            .context("corrections of costs in the archive folder are not in the database")?;
+        if corrected > 0 {
+            tracing::info!(
+                worker = "sink",
+                corrected,
+                "costs corrected from the archive folder"
+            );
+        }
         Ok(keeper)
+    }
+
+    /// Computes the costs of a batch of calls again.
+    ///
+    /// # Errors
+    /// The database failed, or the archive folder cannot be written. Nothing has changed, or all of the batch has; asking
+    /// again is right either way.
+    pub fn rerate(&mut self, request: &Request, table: &PriceTable) -> anyhow::Result<Answer> {
+        if !request.dry_run {
+            corrections::take_over(&self.connection, &self.folder, self.series_max)?;
+        }
+        rerate::batch(&self.connection, &self.folder, request, table, self.series_max)
     }
 
     /// Looks after everything once. Says what is wrong with the files, with its fix; nothing if all is well.
@@ -66,6 +92,7 @@ impl Keeper {
     /// The database failed. Nothing has changed; the next round tries again.
     pub fn round(&mut self, raw_days: u32, now: Time) -> anyhow::Result<Option<String>> {
         self.check_files()?;
+        corrections::catch_up(&self.connection)?;
         let limit = now.0 - i64::from(raw_days) * DAY_MICROSECONDS;
         let mut problems = Vec::new();
         let due = self.due(limit)?;

@@ -46,6 +46,15 @@ pub(crate) struct Rollups {
 }
 
 impl Rollups {
+    /// For deltas that come from elsewhere than the writer: it knows no bucket, and folds none.
+    pub(crate) fn apart(series_max: usize) -> Self {
+        Rollups {
+            series: SeriesLimit::new(series_max),
+            unfolded: BTreeMap::new(),
+            folded_at: None,
+        }
+    }
+
     /// Looks for buckets that were not folded.
     pub(crate) fn load(connection: &Connection, series_max: usize) -> anyhow::Result<Self> {
         let mut unfolded = BTreeMap::new();
@@ -64,6 +73,10 @@ impl Rollups {
             unfolded,
             folded_at: None,
         })
+    }
+
+    pub(crate) const fn series_max(&self) -> usize {
+        self.series.series_max()
     }
 
     /// Forgets what a failed transaction may have added.

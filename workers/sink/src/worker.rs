@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use bus::{CommitFailure, Context, Delivery, DurableState, Input, Received, StreamState, Unstored, topology};
@@ -19,7 +19,7 @@ use crate::guard::Guard;
 use crate::resume::Resumption;
 use crate::trim::now_microseconds;
 use crate::watch::Watcher;
-use crate::{Headers, Keeper, Monitor, Source, Store, StoredMessage, answers, keeping, trim};
+use crate::{Headers, Keeper, Monitor, Source, Store, StoredMessage, answers, keeping, rerate, trim};
 
 /// Alerts of the sink's own on their way, and as many remembered as told.
 const ALERTS_MAX: usize = 1024;
@@ -90,13 +90,15 @@ impl Sink {
             .collect::<anyhow::Result<Vec<_>>>()
             .context("no connections for queries")?;
         let accountant = Arc::new(Accountant::new(monitor.clone(), context.clone()));
-        let endpoints = answers::endpoints(
+        let mut endpoints = answers::endpoints(
             &config.query,
             readers,
             monitor.clone(),
             accountant.clone(),
             &context,
         );
+        let keeper = Arc::new(Mutex::new(keeper));
+        endpoints.push(rerate::endpoint(keeper.clone()));
         let trimming = trim::run(
             config.trim.clone(),
             monitor.clone(),

@@ -7,6 +7,7 @@ pub mod health;
 pub mod ledger;
 pub mod metrics;
 pub mod period;
+pub mod prices;
 pub mod publish;
 pub mod query;
 pub mod route;

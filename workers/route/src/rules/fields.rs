@@ -28,7 +28,9 @@ pub(super) const fn fields_of(kind: Kind) -> &'static [&'static str] {
             "tokens_out",
             "tokens_cache_read",
             "tokens_cache_write",
+            "tokens_cache_write_1h",
             "tokens_reasoning",
+            "service_tier",
             "cost_usd",
             "cost_source",
             "latency_ms",
@@ -178,6 +180,8 @@ fn usage<'r>(row: &'r Usage<'r>, name: &str) -> Option<Field<'r>> {
         "tokens_out" => count(row.tokens_out),
         "tokens_cache_read" => count(row.tokens_cache_read),
         "tokens_cache_write" => count(row.tokens_cache_write),
+        "tokens_cache_write_1h" => count(row.tokens_cache_write_1h),
+        "service_tier" => row.service_tier.as_deref().map(Field::Text),
         "tokens_reasoning" => count(row.tokens_reasoning),
         #[allow(
             clippy::cast_precision_loss,

@@ -80,9 +80,19 @@ const USAGE: &[Column] = &[
         "the part of tokens_in written to a cache",
     ),
     (
+        "tokens_cache_write_1h",
+        "BIGINT",
+        "the part of tokens_cache_write that is kept for an hour",
+    ),
+    (
         "tokens_reasoning",
         "BIGINT",
         "the part of tokens_out spent on reasoning",
+    ),
+    (
+        "service_tier",
+        "VARCHAR",
+        "what the provider charges for: standard, batch, flex, priority, …",
     ),
     (
         "cost_usd",

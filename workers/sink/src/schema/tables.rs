@@ -4,7 +4,7 @@ use schemas::Kind;
 
 use super::kinds::{EVENT_END, EVENT_START, own};
 use super::{Column, Table};
-use crate::{alerts, archive_views};
+use crate::{alerts, archive_views, corrections};
 
 const DEAD: &[Column] = &[
     ("stage", "VARCHAR", "the worker that refused it"),
@@ -267,6 +267,19 @@ pub(super) const TABLES: &[Table] = &[
         columns: &[&[
             ("epoch", "VARCHAR", "ULID of INGEST's epoch"),
             ("published", "UBIGINT", "its last sequence when somebody looked"),
+        ]],
+    },
+    Table {
+        name: "cost_correction",
+        comment: "costs computed again, by call: the table usage and the view usage_all have them, the archive's files do not",
+        columns: &[corrections::COLUMNS],
+    },
+    Table {
+        name: "cost_correction_file",
+        comment: "files of corrections, in the archive folder, that are in this database",
+        columns: &[&[
+            ("file", "VARCHAR", "its name"),
+            ("corrections", "UBIGINT", "calls in it"),
         ]],
     },
     Table {

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod calls;
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
