@@ -154,12 +154,22 @@ pub(crate) async fn restart_durable(
         .get_stream_no_info(stream)
         .await
         .map_err(|error| Error::jetstream(what(), error))?;
-    // Where it is gone already, it only has to be made.
-    let _ = handle.delete_consumer(name).await;
+    match handle.delete_consumer(name).await {
+        Ok(_) => {}
+        // Gone already: it only has to be made.
+        Err(error) if is_gone(&error) => {}
+        // To make it while it is there would leave it as it is.
+        Err(error) => return Err(Error::jetstream(what(), error)),
+    }
     match handle.create_consumer(want.config.clone()).await {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::jetstream(what(), error)),
     }
+}
+
+fn is_gone(error: &stream::ConsumerError) -> bool {
+    matches!(error.kind(), stream::ConsumerErrorKind::JetStream(error)
+        if error.error_code() == jetstream::ErrorCode::CONSUMER_NOT_FOUND)
 }
 
 async fn update_durable(

@@ -3,7 +3,8 @@
 //! A writer's durable is moved to its checkpoint at every start, so the same batch would end the process at every
 //! start. The file names the batch while it is committed. If it still does at the next start, batches are half as
 //! large until all that was named is stored; a message that ended the process [`ENDED_MAX`] times alone is rejected.
-//! Written without forcing it to disk: it has to outlive the process, not the machine. About 20 µs a commit.
+//! Written without forcing it to disk: it has to outlive the process, not the machine. Four system calls a commit,
+//! 12 µs in all.
 //!
 //! Deliberately absent: rejecting dead letters. One that ends the process would come back as another.
 

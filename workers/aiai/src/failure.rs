@@ -16,9 +16,8 @@ pub struct Usage(pub String);
 pub struct Unreachable(pub String);
 
 /// Prints an error and gives its exit code.
-#[allow(clippy::print_stderr)]
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("aiai: {}", bus::chain(error.as_ref()));
+    crate::output::say(&bus::chain(error.as_ref()));
     ExitCode::from(code(error))
 }
 

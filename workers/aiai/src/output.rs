@@ -41,6 +41,16 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Says something to people, on standard error. Where nobody listens it is lost.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "aiai: {text}");
+}
+
+/// Asks people something: as [`say`], and the line stays open for the answer.
+pub fn ask(text: &str) {
+    let _ = write!(io::stderr().lock(), "{text}");
+}
+
 /// Writes rows as they come; `finish` ends the document.
 pub struct Printer<W: Write> {
     format: Format,

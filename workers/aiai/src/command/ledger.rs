@@ -76,7 +76,6 @@ pub fn problem(ledger: &Ledger) -> Option<(String, &'static str)> {
 }
 
 /// Prints it; unhealthy if the present epoch does not balance.
-#[allow(clippy::print_stderr)]
 pub async fn ledger(config: &Config, options: &cli::Output) -> anyhow::Result<ExitCode> {
     let context = super::connect(config).await?;
     let answer = context
@@ -91,15 +90,15 @@ pub async fn ledger(config: &Config, options: &cli::Output) -> anyhow::Result<Ex
     output::print(&text)?;
     let lost = report.lost_earlier();
     if lost > 0 {
-        eprintln!(
-            "aiai: of earlier lives of INGEST {lost} messages are lost: they were neither stored nor dead when the stream was \
+        crate::output::say(&format!(
+            "of earlier lives of INGEST {lost} messages are lost: they were neither stored nor dead when the stream was \
              deleted; publish them again if you still have them"
-        );
+        ));
     }
     let Some((problem, fix)) = report.problem() else {
         return Ok(ExitCode::SUCCESS);
     };
-    eprintln!("aiai: {problem}; {fix}");
+    crate::output::say(&format!("{problem}; {fix}"));
     Ok(ExitCode::from(UNHEALTHY))
 }
 

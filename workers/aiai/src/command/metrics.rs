@@ -18,7 +18,6 @@ const ROWS_MAX: u64 = 100_000;
 const LATEST: &str = "arg_max(last, (last_ts, last_origin, last_idx))";
 
 /// Asks and prints.
-#[allow(clippy::print_stderr)]
 pub async fn metrics(config: &Config, options: &cli::Metrics) -> anyhow::Result<ExitCode> {
     let now = Timestamp::now().as_second();
     let sql = match &options.name {
@@ -33,14 +32,14 @@ pub async fn metrics(config: &Config, options: &cli::Metrics) -> anyhow::Result<
     };
     if print_rows(&context, &request, options.output, "--rows").await? == 0 {
         match &options.name {
-            Some(name) if quantile(options.agg).is_some() => eprintln!(
-                "aiai: no quantiles of {name} in this time: only values of metric_type histogram and durations keep their \
+            Some(name) if quantile(options.agg).is_some() => crate::output::say(&format!(
+                "no quantiles of {name} in this time: only values of metric_type histogram and durations keep their \
                  distribution; --agg avg, min, max work with all"
-            ),
-            Some(name) => eprintln!(
-                "aiai: no values of {name} in this time; `aiai metrics` lists what there is, --since asks for more"
-            ),
-            None => eprintln!("aiai: nothing was measured in this time; --since asks for more"),
+            )),
+            Some(name) => crate::output::say(&format!(
+                "no values of {name} in this time; `aiai metrics` lists what there is, --since asks for more"
+            )),
+            None => crate::output::say("nothing was measured in this time; --since asks for more"),
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -46,8 +46,6 @@ pub async fn publish(config: &Config, options: &cli::Pub) -> anyhow::Result<Exit
         one(&context, &subject, options).await
     }
 }
-
-#[allow(clippy::print_stderr)]
 async fn one(context: &Context, subject: &str, options: &cli::Pub) -> anyhow::Result<ExitCode> {
     let mistakes = if options.no_check {
         Vec::new()
@@ -56,7 +54,7 @@ async fn one(context: &Context, subject: &str, options: &cli::Pub) -> anyhow::Re
     };
     if !mistakes.is_empty() {
         for mistake in mistakes {
-            eprintln!("aiai: {mistake}");
+            crate::output::say(&mistake.to_string());
         }
         return Ok(ExitCode::FAILURE);
     }
@@ -149,8 +147,6 @@ impl Publisher<'_> {
         }
     }
 }
-
-#[allow(clippy::print_stderr)]
 async fn many(context: &Context, subject: &str, options: &cli::Pub) -> anyhow::Result<ExitCode> {
     let (lines, mut read) = tokio::sync::mpsc::channel::<std::io::Result<Vec<u8>>>(4096);
     // Standard input blocks; it has its own thread and a bounded channel.
@@ -186,7 +182,7 @@ async fn many(context: &Context, subject: &str, options: &cli::Pub) -> anyhow::R
         if let Some(mistake) = mistakes.first() {
             bad += 1;
             if bad <= MISTAKES_SHOWN_MAX {
-                progress.suspend(|| eprintln!("aiai: line {number}: {mistake}"));
+                progress.suspend(|| crate::output::say(&format!("line {number}: {mistake}")));
             }
             continue;
         }
@@ -211,7 +207,6 @@ async fn many(context: &Context, subject: &str, options: &cli::Pub) -> anyhow::R
 }
 
 /// Says on standard output what is stored, and on standard error what is not.
-#[allow(clippy::print_stderr)]
 fn report(publisher: &Publisher<'_>, good: u64, bad: u64) -> anyhow::Result<ExitCode> {
     if let (Some(first), Some(last)) = (publisher.first_sequence, &publisher.last) {
         let (messages, stream, last) = (publisher.messages, &last.stream, last.sequence);
@@ -222,9 +217,9 @@ fn report(publisher: &Publisher<'_>, good: u64, bad: u64) -> anyhow::Result<Exit
         output::print("nothing to publish\n")?;
     }
     if bad > 0 {
-        eprintln!(
-            "aiai: {bad} lines were not published; correct them, or send them as they are with --no-check"
-        );
+        crate::output::say(&format!(
+            "{bad} lines were not published; correct them, or send them as they are with --no-check"
+        ));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)

@@ -29,7 +29,6 @@ pub async fn query(config: &Config, options: &cli::Query) -> anyhow::Result<Exit
 
 /// Prints the rows of one SELECT as they come, and gives their number. A reader of ours that has gone away
 /// wants no more. `limited_by` names the option for more rows.
-#[allow(clippy::print_stderr)]
 pub async fn print_rows(
     context: &Context,
     request: &query::Request,
@@ -63,7 +62,7 @@ pub async fn print_rows(
             Cut::Rows => format!("ask for more with {limited_by}"),
             Cut::Bytes => "select fewer columns, or raise sink.query.megabytes_max".to_owned(),
         };
-        eprintln!("aiai: only the first {} rows are shown; {more}", end.rows);
+        crate::output::say(&format!("only the first {} rows are shown; {more}", end.rows));
     }
     Ok(rows)
 }

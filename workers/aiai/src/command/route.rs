@@ -27,7 +27,6 @@ pub async fn decide(config: &Config, options: &cli::Decide) -> anyhow::Result<Ex
 }
 
 /// Checks every table, whatever is wrong with the others.
-#[allow(clippy::print_stderr)]
 pub fn check(config: &Config) -> anyhow::Result<ExitCode> {
     let prices = tables::prices(config).map(|table| format!("{} models, {}", table.len(), table.source()));
     let models = tables::models(config)
@@ -44,9 +43,11 @@ pub fn check(config: &Config) -> anyhow::Result<ExitCode> {
                 code = ExitCode::FAILURE;
                 match error.downcast::<Problems>() {
                     Ok(Problems(problems)) => {
-                        problems.iter().for_each(|problem| eprintln!("aiai: {problem}"));
+                        problems
+                            .iter()
+                            .for_each(|problem| crate::output::say(&problem.to_string()));
                     }
-                    Err(error) => eprintln!("aiai: {}", bus::chain(error.as_ref())),
+                    Err(error) => crate::output::say(&bus::chain(error.as_ref())),
                 }
             }
         }

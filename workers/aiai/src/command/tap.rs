@@ -98,7 +98,6 @@ fn text(value: &Value) -> String {
 }
 
 /// Prints until the count is reached, Ctrl-C, or nobody reads on.
-#[allow(clippy::print_stderr)]
 pub async fn tap(config: &Config, options: &cli::Tap) -> anyhow::Result<ExitCode> {
     let filters = Filters::new(&options.filters);
     let context = super::connect(config).await?;
@@ -108,7 +107,7 @@ pub async fn tap(config: &Config, options: &cli::Tap) -> anyhow::Result<ExitCode
     };
     let mut live = context.subscribe(subject).await?;
     context.flush().await;
-    eprintln!("aiai: listening on {subject}; Ctrl-C ends");
+    crate::output::say(&format!("listening on {subject}; Ctrl-C ends"));
     let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut left = options.count.unwrap_or(u64::MAX);
     while left > 0 {

@@ -16,7 +16,6 @@ use crate::failure::Usage;
 const ROWS_MAX: u64 = 10_000;
 
 /// Asks and prints.
-#[allow(clippy::print_stderr)]
 pub async fn usage(config: &Config, options: &cli::UsageOptions) -> anyhow::Result<ExitCode> {
     let now = Timestamp::now().as_second();
     let (since, until) = (
@@ -33,7 +32,7 @@ pub async fn usage(config: &Config, options: &cli::UsageOptions) -> anyhow::Resu
         timeout_seconds: None,
     };
     if print_rows(&context, &request, options.output, "--rows").await? == 0 {
-        eprintln!("aiai: no model call in this time; --since asks for more");
+        crate::output::say("no model call in this time; --since asks for more");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,6 @@ use std::io::{BufRead, IsTerminal};
 use crate::failure::Usage;
 
 /// Whether to go on. `what` says what would be done.
-#[allow(clippy::print_stderr)]
 pub(super) fn is_confirmed(what: &str, yes: bool) -> anyhow::Result<bool> {
     if yes {
         return Ok(true);
@@ -14,12 +13,12 @@ pub(super) fn is_confirmed(what: &str, yes: bool) -> anyhow::Result<bool> {
         let command = command_line(std::env::args());
         return Err(Usage(format!("{what}; nothing was done yet; to do it: {command} --yes")).into());
     }
-    eprint!("{what}. Go on? [y/N] ");
+    crate::output::ask(&format!("{what}. Go on? [y/N] "));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     let yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
     if !yes {
-        eprintln!("aiai: nothing was done");
+        crate::output::say("nothing was done");
     }
     Ok(yes)
 }

@@ -12,7 +12,6 @@ use crate::cli::dead::DeadDrop;
 use crate::config::Config;
 
 /// Marks letters as dropped; the sink empties their payloads. The rows stay: they are the proof.
-#[allow(clippy::print_stderr)]
 pub(super) async fn drop_letters(config: &Config, options: &DeadDrop) -> anyhow::Result<ExitCode> {
     let context = crate::command::connect(config).await?;
     let chosen = &options.chosen;
@@ -47,7 +46,7 @@ pub(super) async fn drop_letters(config: &Config, options: &DeadDrop) -> anyhow:
     if let Some(last) = last
         && !notes::applied(&context, last).await?
     {
-        eprintln!("aiai: the sink has not read that yet; lists show it once it has");
+        crate::output::say("the sink has not read that yet; lists show it once it has");
     }
     results.finish()?;
     Ok(ExitCode::SUCCESS)

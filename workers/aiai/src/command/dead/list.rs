@@ -19,7 +19,6 @@ const ALL: &str = "dead_seq AS id, dead_epoch, dead_at, stage, kind, source, rea
     origin, idx, octet_length(payload) AS payload_bytes, state, state_at, replay_of, replay_count";
 
 /// Prints them, the newest first.
-#[allow(clippy::print_stderr)]
 pub(super) async fn list(config: &Config, options: &DeadList) -> anyhow::Result<ExitCode> {
     let context = crate::command::connect(config).await?;
     let format = Format::or_default(options.output);
@@ -34,8 +33,8 @@ pub(super) async fn list(config: &Config, options: &DeadList) -> anyhow::Result<
         timeout_seconds: None,
     };
     if print_rows(&context, &request, Some(format), "--limit").await? == 0 {
-        eprintln!(
-            "aiai: no dead letter is like that; --state all shows those about which something was done"
+        crate::output::say(
+            "no dead letter is like that; --state all shows those about which something was done",
         );
     }
     Ok(ExitCode::SUCCESS)

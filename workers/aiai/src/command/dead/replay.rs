@@ -33,7 +33,6 @@ const TOGETHER_MAX: usize = 50;
 const INTERRUPTED_WITHIN: i64 = 600_000_000;
 
 /// Replays.
-#[allow(clippy::print_stderr)]
 pub(super) async fn replay(config: &Config, options: &DeadReplay) -> anyhow::Result<ExitCode> {
     let context = crate::command::connect(config).await?;
     let chosen = &options.chosen;
@@ -289,12 +288,11 @@ impl Replaying {
     }
 
     /// Whether nothing failed.
-    #[allow(clippy::print_stderr)]
     async fn finish(self) -> anyhow::Result<bool> {
         if let Some(last) = self.last_note
             && !notes::applied(&self.context, last).await?
         {
-            eprintln!("aiai: the sink has not read that yet; lists show it once it has");
+            crate::output::say("the sink has not read that yet; lists show it once it has");
         }
         self.results.finish()
     }

@@ -99,11 +99,10 @@ impl Results {
     }
 
     /// Ends the rows and says the sum on standard error. Whether nothing failed.
-    #[allow(clippy::print_stderr)]
     pub(super) fn finish(self) -> anyhow::Result<bool> {
         self.progress.finish_and_clear();
         self.printer.finish()?;
-        eprintln!("aiai: {}", sum(&self.counts));
+        crate::output::say(&sum(&self.counts));
         Ok(!self.counts.contains_key(&Became::Failed))
     }
 }
