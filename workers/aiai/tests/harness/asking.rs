@@ -12,9 +12,19 @@ use super::{SETTLE_TIMEOUT, World, client, process, rows, tool, until};
 impl World {
     /// Rows of one SELECT, through `aiai query`.
     pub fn query(&self, sql: &str) -> Vec<Value> {
-        let output = process::run(self.cli(&["query", sql, "-o", "ndjson", "--rows", "1000000"]));
+        let output = self.ask(sql);
         assert!(output.ok(), "aiai query {sql}: {}", output.stderr);
         rows(&output.stdout)
+    }
+
+    /// The same while the sink may be away or busy; none: it did not answer.
+    pub fn try_query(&self, sql: &str) -> Option<Vec<Value>> {
+        let output = self.ask(sql);
+        output.ok().then(|| rows(&output.stdout))
+    }
+
+    fn ask(&self, sql: &str) -> process::Output {
+        process::run(self.cli(&["query", sql, "-o", "ndjson", "--rows", "1000000"]))
     }
 
     /// Rows of one SELECT, read from the file by the duckdb module of Python; nobody else may have it open.
