@@ -39,7 +39,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            memory_limit_megabytes: 512,
+            memory_limit_megabytes: 192,
             spill_limit_megabytes: 4096,
             threads: 0,
             wal_megabytes: Settings::default().wal_autocheckpoint_mb,
