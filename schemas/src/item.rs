@@ -6,10 +6,6 @@ macro_rules! item {
     ($($(#[$doc:meta])* $name:ident,)+) => {
         /// One event of any kind, borrowing from the payload it was read from.
         #[derive(Debug, Clone)]
-        #[expect(
-            clippy::large_enum_variant,
-            reason = "a box would be an allocation for every event"
-        )]
         pub enum Item<'a> { $($(#[$doc])* $name($name<'a>),)+ }
 
         impl Item<'_> {

@@ -15,8 +15,11 @@ struct Message<'a> {
     payload: &'a [u8],
 }
 
-/// Its events, and of what was rejected the index, the reason and the place.
-fn run(message: Message<'_>) -> (Vec<Value>, Vec<(Option<u32>, Reason, String)>) {
+/// Of what was rejected: index, reason and place.
+type Refused = (Option<u32>, Reason, String);
+
+/// Its events, and what was rejected.
+fn run(message: Message<'_>) -> (Vec<Value>, Vec<Refused>) {
     let header = |name: &str| {
         let found = message.headers.iter().find(|(found, _)| *found == name);
         found.map(|(_, value)| *value)
@@ -60,7 +63,7 @@ fn one(message: Message<'_>) -> Value {
     events.remove(0)
 }
 
-fn refused(message: Message<'_>) -> Vec<(Option<u32>, Reason, String)> {
+fn refused(message: Message<'_>) -> Vec<Refused> {
     let (events, rejected) = run(message);
     assert!(events.is_empty(), "{events:?}");
     rejected

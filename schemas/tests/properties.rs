@@ -64,18 +64,22 @@ fn kinds() -> impl Strategy<Value = Kind> {
     prop::sample::select(Kind::ALL.to_vec())
 }
 
-/// Decodes, and checks what must hold whatever the bytes are.
-fn check(kind: Kind, content_type: Option<&str>, payload: &[u8]) -> Result<(), TestCaseError> {
-    let subject = format!("ingest.{kind}");
-    let message = Incoming {
-        subject: &subject,
+fn incoming<'a>(subject: &'a str, content_type: Option<&'a str>, payload: &'a [u8]) -> Incoming<'a> {
+    Incoming {
+        subject,
         content_type,
         trace_parent: None,
         cloud_event: None,
         payload,
         origin: 7,
         stored: STORED,
-    };
+    }
+}
+
+/// Decodes, and checks what must hold whatever the bytes are.
+fn check(kind: Kind, content_type: Option<&str>, payload: &[u8]) -> Result<(), TestCaseError> {
+    let subject = format!("ingest.{kind}");
+    let message = incoming(&subject, content_type, payload);
     let (mut next, mut whole, mut lines, mut covered) = (0, 0, Vec::new(), 0);
     let mut failure = None;
     decode(&message, |decoded| match decoded {

@@ -262,9 +262,9 @@ fn exponential(values: &[f64], scale: i32) -> String {
     let index = |value: &f64| (value.log2() * f64::from(scale).exp2()).ceil() as i32 - 1;
     let offset = values.iter().map(index).min().unwrap_or(0);
     let last = values.iter().map(index).max().unwrap_or(0);
-    let mut counts = vec![0_u64; usize::try_from(last - offset).unwrap() + 1];
+    let mut counts = vec![0_u64; usize::try_from(last - offset).expect("ascending") + 1];
     for value in values {
-        counts[usize::try_from(index(value) - offset).unwrap()] += 1;
+        counts[usize::try_from(index(value) - offset).expect("not before the first")] += 1;
     }
     let positive = format!("{{\"offset\":{offset},\"counts\":{counts:?}}}");
     format!(

@@ -38,7 +38,7 @@ fn expressions_are_checked_with_the_place_of_each_mistake() {
         ),
         (
             "message = \"m\"\nkinds = [\"metric\"]\nwhen = 'model == \"m\"'",
-            "r.toml:6:9: `model` is no field of metric; use one of name, value, metric_type, kind,",
+            "r.toml:6:9: `model` is no field of metric; use one of name, value, metric_type, distribution, kind,",
         ),
         (
             "message = \"m\"\nwhen = 'has(event.modle)'",

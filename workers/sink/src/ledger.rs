@@ -333,7 +333,7 @@ mod tests {
         let buried = [4, 9].into_iter().collect();
         account.kinds.dead(None, &buried, &RangeSet::new());
         let found = Found {
-            pending: [1, 0, 0, 0],
+            pending: [1, 0, 0, 0, 0, 0, 0, 0],
             ..Found::default()
         };
         let epoch = account.balance(&account.holes(), found);
@@ -356,6 +356,10 @@ mod tests {
             ("metric", 0, 0, 1, 0),
             ("event", 5, 0, 0, 0),
             ("usage", 0, 0, 0, 0),
+            ("step", 0, 0, 0, 0),
+            ("message", 0, 0, 0, 0),
+            ("session", 0, 0, 0, 0),
+            ("work_item", 0, 0, 0, 0),
             ("unknown", 0, 1, 0, 0),
             (UNATTRIBUTED, 2, 0, 1, 2),
         ];

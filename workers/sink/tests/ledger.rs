@@ -29,7 +29,7 @@ fn figures(last_sequence: u64) -> StreamFigures {
 
 /// A message's subject gives its kind for good.
 fn kind(origin: u64) -> &'static str {
-    KINDS[(origin % 4) as usize]
+    KINDS[origin as usize % KINDS.len()]
 }
 
 fn line(origin: u64, index: u32) -> String {
@@ -39,6 +39,10 @@ fn line(origin: u64, index: u32) -> String {
     match kind(origin) {
         "metric" => format!("{start},\"name\":\"m\",\"value\":1,\"metric_type\":\"gauge\",\"v\":1}}\n"),
         "event" => format!("{start},\"name\":\"e\",\"v\":1}}\n"),
+        "step" => format!("{start},\"name\":\"s\",\"status\":\"ok\",\"v\":1}}\n"),
+        "message" => format!("{start},\"body\":\"b\",\"v\":1}}\n"),
+        "session" => format!("{start},\"state\":\"ended\",\"session\":\"s\",\"v\":1}}\n"),
+        "work_item" => format!("{start},\"state\":\"done\",\"work_item\":\"w\",\"v\":1}}\n"),
         _ => format!("{start},\"model\":\"x\",\"cost_source\":\"unpriced\",\"status\":\"ok\",\"v\":1}}\n"),
     }
 }
