@@ -211,7 +211,10 @@ fn shown(key: &str, value: &Value) -> String {
         ValueKind::String(text) if key.ends_with("url") => format!("{:?}", bus::without_credentials(text)),
         ValueKind::String(text) => format!("{text:?}"),
         // Secrets: how many, and no more.
-        ValueKind::Array(tokens) if key.ends_with("tokens") => format!("({} tokens)", tokens.len()),
+        ValueKind::Array(tokens) if key.ends_with("tokens") && !tokens.is_empty() => {
+            format!("[{} secrets]", tokens.len())
+        }
+        ValueKind::Array(values) if values.is_empty() => "[]".into(),
         other => other.to_string(),
     }
 }
