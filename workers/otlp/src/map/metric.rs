@@ -97,10 +97,8 @@ fn number<'a>(
         Some(Value::AsDouble(value)) => value,
         #[allow(clippy::cast_precision_loss, reason = "values of metrics are doubles")]
         Some(Value::AsInt(value)) => value as f64,
-        None => {
-            mapped.without_value += 1;
-            return;
-        }
+        // Flagged as having none, or not to be read: told apart where it is written.
+        None => f64::NAN,
     };
     let point = Point {
         name: &metric.name,

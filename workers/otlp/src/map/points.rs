@@ -1,6 +1,7 @@
 //! Data points as metrics: name, value, tags, and what a histogram observed.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
@@ -13,6 +14,13 @@ use super::facts::text_named;
 use super::tags::Tags;
 use super::write::{Object, number};
 use super::{AHEAD, Kind, Mapped, SET_CLOCK, time, too_far_ahead};
+
+/// Scales that the contract accepts.
+const SCALES: RangeInclusive<i32> = -10..=20;
+const NOT_ADDED_UP: (&str, &str) = (
+    "its buckets do not add up to its count",
+    "send the count of all observations",
+);
 
 /// Who sent the points.
 #[derive(Debug)]
@@ -53,7 +61,7 @@ pub(super) fn write<'a>(
         Some(("the metric has no name", "name it"))
     } else if !point.value.is_finite() {
         Some((
-            "its value is not a finite number",
+            "it has no value that is a finite number",
             "leave the point out, or flag it as having no value",
         ))
     } else if too_far_ahead(point.at, sender.now) {
@@ -127,12 +135,9 @@ pub(super) fn explicit<'a>(
     } else if !bounds.iter().all(|bound| bound.is_finite()) || !bounds.is_sorted_by(|one, next| one < next) {
         Some(("its bounds do not rise", "send finite bounds in rising order"))
     } else if !without_buckets && !adds_up(point.count, &[&point.bucket_counts], 0) {
-        Some((
-            "its buckets do not add up to its count",
-            "send the count of all observations",
-        ))
+        Some(NOT_ADDED_UP)
     } else {
-        None
+        fault_of_totals(point.count, point.min, point.max)
     };
     let point = Point {
         name,
@@ -175,10 +180,15 @@ pub(super) fn exponential<'a>(
     let counts =
         |buckets: &'a Option<Buckets>| buckets.as_ref().map_or(&[][..], |found| &found.bucket_counts);
     let sides = [counts(&point.positive), counts(&point.negative)];
-    let fault = (!adds_up(point.count, &sides, point.zero_count)).then_some((
-        "its buckets do not add up to its count",
-        "send the count of all observations",
-    ));
+    let adds_up = adds_up(point.count, &sides, point.zero_count);
+    let fault = if !SCALES.contains(&point.scale) {
+        Some(("its scale is not from -10 to 20", "merge buckets until it fits"))
+    } else if adds_up {
+        None
+    } else {
+        Some(NOT_ADDED_UP)
+    };
+    let fault = fault.or_else(|| fault_of_totals(point.count, point.min, point.max));
     let point = Point {
         name,
         suffix: "",
@@ -208,6 +218,15 @@ fn distribution<'a>(
             item.member("distribution").extend_from_slice(json);
         }),
     }
+}
+
+/// What no distribution may have, whatever its buckets.
+fn fault_of_totals(count: u64, min: Option<f64>, max: Option<f64>) -> Option<(&'static str, &'static str)> {
+    if count > limits::TOKENS {
+        return Some(("its count is out of range", "send fewer observations at once"));
+    }
+    let crossed = min.zip(max).is_some_and(|(min, max)| min > max);
+    crossed.then_some(("its min is more than its max", "exchange them"))
 }
 
 fn totals(object: &mut Object<'_>, count: u64, sum: Option<f64>, min: Option<f64>, max: Option<f64>) {

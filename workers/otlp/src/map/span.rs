@@ -113,7 +113,8 @@ fn step<'a>(span: &'a Span, origin: &Origin<'a>, now: Time, mapped: &mut Mapped)
 /// What a span has that no step may have: problem and fix.
 fn fault(span: &Span, now: Time) -> Option<(&'static str, &'static str)> {
     let is_id = |id: &[u8], length: usize| id.len() == length && id.iter().any(|byte| *byte != 0);
-    let (start, end) = (span.start_time_unix_nano / 1000, span.end_time_unix_nano / 1000);
+    let (start, end) = (time(span.start_time_unix_nano), time(span.end_time_unix_nano));
+    let backwards = start.zip(end).is_some_and(|(start, end)| end < start);
     if span.name.trim().is_empty() {
         return Some(("it has no name", "name it"));
     }
@@ -135,11 +136,10 @@ fn fault(span: &Span, now: Time) -> Option<(&'static str, &'static str)> {
             "send the id of the parent, or none",
         ));
     }
-    if start > 0 && end > 0 && end < start {
+    if backwards {
         return Some(("it ends before it starts", "send times of one clock"));
     }
-    (too_far_ahead(time(span.start_time_unix_nano), now) || too_far_ahead(time(span.end_time_unix_nano), now))
-        .then_some((AHEAD, SET_CLOCK))
+    (too_far_ahead(start, now) || too_far_ahead(end, now)).then_some((AHEAD, SET_CLOCK))
 }
 
 /// What went wrong, if the span says that something did: its status, or else the exception it saw.
