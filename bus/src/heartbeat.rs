@@ -75,7 +75,8 @@ pub fn host() -> String {
 /// # Errors
 /// When the server does not answer.
 pub async fn present(context: &Context) -> crate::Result<Vec<(Heartbeat, i64)>> {
-    let last = context.stream_state(STREAM).await?.last_sequence;
+    // Of a bucket's stream: it has no epoch.
+    let last = context.stream_figures(STREAM).await?.last_sequence;
     let mut beats = Vec::new();
     if last > 0 {
         let mut range = context.range(STREAM, 1, last).await?;
