@@ -31,7 +31,7 @@ pub(crate) fn upgrade(
     create: impl FnOnce() -> String,
 ) -> anyhow::Result<()> {
     in_transaction(connection, |connection| {
-        if from < 6 {
+        if from < 7 {
             add_columns(connection)?;
         }
         if from < 5 {

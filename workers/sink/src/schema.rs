@@ -13,7 +13,7 @@ use crate::rollup_views::rollup_views;
 use crate::{alerts, migrate};
 
 /// Version of the tables below. Raise it, and add a migration, when one of them changes.
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 
 /// A column: name, DuckDB type, comment.
 pub(crate) type Column = (&'static str, &'static str, &'static str);

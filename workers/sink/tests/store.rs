@@ -258,7 +258,7 @@ fn files_that_cannot_be_opened_say_what_to_do() {
         .execute_batch("CREATE TABLE aiai_meta(key VARCHAR, value VARCHAR); INSERT INTO aiai_meta VALUES ('schema_version', '99')")
         .unwrap();
     drop(connection);
-    assert!(refusal(&newer).contains("schema version 99, this aiai knows 6: run the newer aiai"));
+    assert!(refusal(&newer).contains("schema version 99, this aiai knows 7: run the newer aiai"));
 }
 
 /// Opens the database in another process, for the test below.

@@ -56,7 +56,7 @@ fn a_database_of_an_older_version_keeps_its_rows_and_archives_from_here_on() {
         write_old(&folder.path().join("aiai.duckdb"), version);
         let mut store = open(folder.path());
         let is_version = "SELECT value FROM aiai_meta WHERE key = 'schema_version'";
-        assert_eq!(rows(&store, is_version), [json!({"value": "6"})]);
+        assert_eq!(rows(&store, is_version), [json!({"value": "7"})]);
         let old = "SELECT name, value, events_seq, events_epoch FROM metric_all";
         let first = json!({"name": "old", "value": 1.5, "events_seq": null, "events_epoch": null});
         assert_eq!(rows(&store, old), std::slice::from_ref(&first));
@@ -100,7 +100,7 @@ fn a_database_of_version_5_gets_the_new_kinds_and_columns() {
     connection
         .execute_batch(&format!(
             "{drops} ALTER TABLE metric DROP COLUMN distribution; ALTER TABLE archive_file DROP COLUMN layout;
-             UPDATE aiai_meta SET value = '5' WHERE key = 'schema_version';"
+             UPDATE aiai_meta SET value = '6' WHERE key = 'schema_version';"
         ))
         .unwrap();
     drop(connection);
