@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bus::{CancellationToken, Context};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::cli;
@@ -32,6 +32,8 @@ pub struct Running {
     pub monitor: std::net::SocketAddr,
     /// Workers that listen, by name, and where.
     pub addresses: Vec<(&'static str, std::net::SocketAddr)>,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 /// `aiai run`.
@@ -109,6 +111,9 @@ pub async fn start(config: &Config, prepared: Prepared) -> anyhow::Result<Runnin
         shutdown,
         monitor,
         addresses,
+        // From here on: whoever was told that it is up may stop it.
+        interrupt: signal(SignalKind::interrupt()).context("signals cannot be received")?,
+        terminate: signal(SignalKind::terminate()).context("signals cannot be received")?,
     })
 }
 
@@ -118,13 +123,11 @@ impl Running {
         mut self,
         lost: impl Future<Output = anyhow::Error>,
     ) -> anyhow::Result<ExitCode> {
-        let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
-        let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
         let failed = tokio::select! {
             // Whoever signals all processes at once does not mean a failure of one.
             biased;
-            _ = interrupt.recv() => None,
-            _ = terminate.recv() => None,
+            _ = self.interrupt.recv() => None,
+            _ = self.terminate.recv() => None,
             ended = self.tasks.join_next() => Some(early_end(ended)),
             error = lost => Some(error),
         };
@@ -132,8 +135,15 @@ impl Running {
             tracing::info!("stopping: finishing what was begun; a second signal ends at once");
         }
         self.shutdown.cancel();
+        let Self {
+            mut tasks,
+            mut helpers,
+            mut interrupt,
+            mut terminate,
+            ..
+        } = self;
         let drained = tokio::select! {
-            drained = tokio::time::timeout(GRACE, self.drain()) => drained.unwrap_or_else(|_| {
+            drained = tokio::time::timeout(GRACE, drain(&mut tasks, &mut helpers)) => drained.unwrap_or_else(|_| {
                 tracing::warn!("not everything could be finished in time; what is left comes again at the next start");
                 Ok(())
             }),
@@ -145,23 +155,26 @@ impl Running {
         }
         drained.map(|()| ExitCode::SUCCESS)
     }
+}
 
-    async fn drain(&mut self) -> anyhow::Result<()> {
-        let mut first = Ok(());
-        while let Some(ended) = self.tasks.join_next().await {
-            let (name, result) = ended?;
-            if let Err(error) = result {
-                tracing::error!(
-                    worker = name,
-                    error = format!("{error:#}"),
-                    "worker ended with an error"
-                );
-                first = first.and(Err(error));
-            }
+async fn drain(
+    tasks: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
+    helpers: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let mut first = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let (name, result) = ended?;
+        if let Err(error) = result {
+            tracing::error!(
+                worker = name,
+                error = format!("{error:#}"),
+                "worker ended with an error"
+            );
+            first = first.and(Err(error));
         }
-        while self.helpers.join_next().await.is_some() {}
-        first
     }
+    while helpers.join_next().await.is_some() {}
+    first
 }
 
 /// No worker ends before the order to stop.
