@@ -9,8 +9,13 @@
 pub fn use_one() {
     use std::os::unix::process::CommandExt;
 
-    const VARIABLE: &str = "MALLOC_ARENA_MAX";
-    if std::env::var_os(VARIABLE).is_some() {
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    // glibc removes its settings from a program with privileges of its own (`setcap`): it would start itself for ever.
+    const ANEW: &str = "AIAI_STARTED_ANEW";
+    if [ARENAS, ANEW]
+        .into_iter()
+        .any(|name| std::env::var_os(name).is_some())
+    {
         return;
     }
     let Ok(program) = std::env::current_exe() else {
@@ -21,8 +26,11 @@ pub fn use_one() {
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    // Returns only where it fails: it takes more memory then, and works.
-    let _ = command.args(arguments).env(VARIABLE, "1").exec();
+    // Returns only where it fails.
+    let error = command.args(arguments).env(ARENAS, "1").env(ANEW, "1").exec();
+    crate::output::say(&format!(
+        "could not start anew with {ARENAS}=1 ({error}): going on, with more memory; set it yourself to avoid that"
+    ));
 }
 
 /// Elsewhere there is nothing to set.
