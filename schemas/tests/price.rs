@@ -36,132 +36,135 @@ fn priced(event: &str) -> (Option<String>, String) {
     found.expect("one event")
 }
 
+/// A call, its cost in dollars and where the cost is from.
+const WORKED_OUT_BY_HAND: &[(&str, Option<&str>, &str)] = &[
+    // 1000 × $3 + 500 × $15 a million
+    (
+        r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"tokens_out":500}"#,
+        Some("0.0105"),
+        "price_table@2026-11",
+    ),
+    // (1000 - 600 - 300) × $3 + 600 × $0.30 + 300 × $3.75 + 10 × $15
+    (
+        r#"{"model":"claude-sonnet-4-5-20250929","provider":"anthropic","tokens_in":1000,"tokens_cache_read":600,"tokens_cache_write":300,"tokens_out":10}"#,
+        Some("0.001755"),
+        "price_table@2026-11",
+    ),
+    // 300,000 is above 200,000: × $6 + 1000 × $22.50
+    (
+        r#"{"model":"claude-sonnet-4-5","tokens_in":300000,"tokens_out":1000}"#,
+        Some("1.8225"),
+        "price_table@2026-11",
+    ),
+    // no price for writing to the cache: (1000 - 400) × $1.25 with the 100 written, + 400 × $0.125
+    (
+        r#"{"model":"gpt-5","tokens_in":1000,"tokens_cache_read":400,"tokens_cache_write":100}"#,
+        Some("0.0008"),
+        "price_table@2026-11",
+    ),
+    // reasoning is part of what came out
+    (
+        r#"{"model":"gpt-5-2025-08-07","tokens_out":100,"tokens_reasoning":90}"#,
+        Some("0.001"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"gemini-2.5-flash","provider":"gcp.gemini","tokens_in":1}"#,
+        Some("0.0000003"),
+        "price_table@2026-11",
+    ),
+    // (3000 - 2000) × $3.75 + 2000 × $6 for writing to the cache
+    (
+        r#"{"model":"claude-sonnet-4-5","tokens_in":3000,"tokens_cache_write":3000,"tokens_cache_write_1h":2000,"tokens_out":0}"#,
+        Some("0.01575"),
+        "price_table@2026-11",
+    ),
+    // half of 1000 × $3 in a batch; a tier that is not listed has no price
+    (
+        r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"service_tier":"batch"}"#,
+        Some("0.0015"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"service_tier":"on_demand"}"#,
+        Some("0.003"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"service_tier":"express"}"#,
+        None,
+        "unpriced",
+    ),
+    // o3 cost $10 a million until 2025-06-10, then $2
+    (
+        r#"{"model":"o3","tokens_in":1000,"timestamp":"2025-06-09T23:59:59.999Z"}"#,
+        Some("0.01"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"o3-2025-04-16","tokens_in":1000,"timestamp":"2025-06-10T00:00:00Z"}"#,
+        Some("0.002"),
+        "price_table@2026-11",
+    ),
+    // names as providers and resellers report them
+    (
+        r#"{"model":"models/gemini-2.5-pro","tokens_in":1000}"#,
+        Some("0.00125"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"us.anthropic.claude-sonnet-4-5-20250929-v1:0","tokens_in":1000}"#,
+        Some("0.0033"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"global.anthropic.claude-sonnet-4-5-20250929-v1:0","provider":"aws.bedrock","tokens_in":1000}"#,
+        Some("0.003"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-sonnet-4-5@20250929","provider":"vertex_ai","tokens_in":1000}"#,
+        Some("0.003"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"anthropic/claude-sonnet-4.5","provider":"openrouter","tokens_in":1000}"#,
+        Some("0.003"),
+        "price_table@2026-11",
+    ),
+    // what came with the event is kept, also 0
+    (
+        r#"{"model":"gpt-5","tokens_in":1000,"cost_usd":0}"#,
+        Some("0"),
+        "provider",
+    ),
+    (
+        r#"{"model":"gpt-5","tokens_in":1000,"cost_usd":7.5}"#,
+        Some("7.5"),
+        "provider",
+    ),
+    // not known: no cost, never 0
+    (r#"{"model":"gpt-5"}"#, None, "unpriced"),
+    (
+        r#"{"model":"gpt-5-unheard-of","tokens_in":1000}"#,
+        None,
+        "unpriced",
+    ),
+    (
+        r#"{"model":"gpt-5","provider":"somebody else","tokens_in":1000}"#,
+        None,
+        "unpriced",
+    ),
+    (
+        r#"{"model":"gpt-5-pro","tokens_out":1000000000000}"#,
+        None,
+        "unpriced",
+    ),
+];
+
 #[test]
 fn costs_are_those_worked_out_by_hand() {
-    for (event, cost, source) in [
-        // 1000 × $3 + 500 × $15 a million
-        (
-            r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"tokens_out":500}"#,
-            Some("0.0105"),
-            "price_table@2026-11",
-        ),
-        // (1000 - 600 - 300) × $3 + 600 × $0.30 + 300 × $3.75 + 10 × $15
-        (
-            r#"{"model":"claude-sonnet-4-5-20250929","provider":"anthropic","tokens_in":1000,"tokens_cache_read":600,"tokens_cache_write":300,"tokens_out":10}"#,
-            Some("0.001755"),
-            "price_table@2026-11",
-        ),
-        // 300,000 is above 200,000: × $6 + 1000 × $22.50
-        (
-            r#"{"model":"claude-sonnet-4-5","tokens_in":300000,"tokens_out":1000}"#,
-            Some("1.8225"),
-            "price_table@2026-11",
-        ),
-        // no price for writing to the cache: (1000 - 400) × $1.25 with the 100 written, + 400 × $0.125
-        (
-            r#"{"model":"gpt-5","tokens_in":1000,"tokens_cache_read":400,"tokens_cache_write":100}"#,
-            Some("0.0008"),
-            "price_table@2026-11",
-        ),
-        // reasoning is part of what came out
-        (
-            r#"{"model":"gpt-5-2025-08-07","tokens_out":100,"tokens_reasoning":90}"#,
-            Some("0.001"),
-            "price_table@2026-11",
-        ),
-        (
-            r#"{"model":"gemini-2.5-flash","provider":"gcp.gemini","tokens_in":1}"#,
-            Some("0.0000003"),
-            "price_table@2026-11",
-        ),
-        // (3000 - 2000) × $3.75 + 2000 × $6 for writing to the cache
-        (
-            r#"{"model":"claude-sonnet-4-5","tokens_in":3000,"tokens_cache_write":3000,"tokens_cache_write_1h":2000,"tokens_out":0}"#,
-            Some("0.01575"),
-            "price_table@2026-11",
-        ),
-        // half of 1000 × $3 in a batch; a tier that is not listed has no price
-        (
-            r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"service_tier":"batch"}"#,
-            Some("0.0015"),
-            "price_table@2026-11",
-        ),
-        (
-            r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"service_tier":"on_demand"}"#,
-            Some("0.003"),
-            "price_table@2026-11",
-        ),
-        (
-            r#"{"model":"claude-sonnet-4-5","tokens_in":1000,"service_tier":"express"}"#,
-            None,
-            "unpriced",
-        ),
-        // o3 cost $10 a million until 2025-06-10, then $2
-        (
-            r#"{"model":"o3","tokens_in":1000,"timestamp":"2025-06-09T23:59:59.999Z"}"#,
-            Some("0.01"),
-            "price_table@2026-11",
-        ),
-        (
-            r#"{"model":"o3-2025-04-16","tokens_in":1000,"timestamp":"2025-06-10T00:00:00Z"}"#,
-            Some("0.002"),
-            "price_table@2026-11",
-        ),
-        // names as providers and resellers report them
-        (
-            r#"{"model":"models/gemini-2.5-pro","tokens_in":1000}"#,
-            Some("0.00125"),
-            "price_table@2026-11",
-        ),
-        (
-            r#"{"model":"us.anthropic.claude-sonnet-4-5-20250929-v1:0","tokens_in":1000}"#,
-            Some("0.0033"),
-            "price_table@2026-11",
-        ),
-        (
-            r#"{"model":"global.anthropic.claude-sonnet-4-5-20250929-v1:0","provider":"aws.bedrock","tokens_in":1000}"#,
-            Some("0.003"),
-            "price_table@2026-11",
-        ),
-        (
-            r#"{"model":"claude-sonnet-4-5@20250929","provider":"vertex_ai","tokens_in":1000}"#,
-            Some("0.003"),
-            "price_table@2026-11",
-        ),
-        (
-            r#"{"model":"anthropic/claude-sonnet-4.5","provider":"openrouter","tokens_in":1000}"#,
-            Some("0.003"),
-            "price_table@2026-11",
-        ),
-        // what came with the event is kept, also 0
-        (
-            r#"{"model":"gpt-5","tokens_in":1000,"cost_usd":0}"#,
-            Some("0"),
-            "provider",
-        ),
-        (
-            r#"{"model":"gpt-5","tokens_in":1000,"cost_usd":7.5}"#,
-            Some("7.5"),
-            "provider",
-        ),
-        // not known: no cost, never 0
-        (r#"{"model":"gpt-5"}"#, None, "unpriced"),
-        (
-            r#"{"model":"gpt-5-unheard-of","tokens_in":1000}"#,
-            None,
-            "unpriced",
-        ),
-        (
-            r#"{"model":"gpt-5","provider":"somebody else","tokens_in":1000}"#,
-            None,
-            "unpriced",
-        ),
-        (
-            r#"{"model":"gpt-5-pro","tokens_out":1000000000000}"#,
-            None,
-            "unpriced",
-        ),
-    ] {
+    for &(event, cost, source) in WORKED_OUT_BY_HAND {
         assert_eq!(
             priced(event),
             (cost.map(str::to_owned), source.to_owned()),

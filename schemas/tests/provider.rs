@@ -108,9 +108,9 @@ fn what_the_event_says_itself_must_agree() {
     assert_eq!(rejection.problem, "is 10, but usage says 100");
 }
 
-#[test]
-fn what_is_no_usage_object_is_refused_with_its_place() {
-    for (usage, reason, place, part) in [
+/// What stands under `usage`, why it is refused, where, and a part of what is said.
+fn no_usage_objects() -> Vec<(Value, Reason, &'static str, &'static str)> {
+    vec![
         (json!({}), Reason::UnknownValue, "usage", "is empty"),
         (
             json!({"tokens": 5}),
@@ -168,7 +168,12 @@ fn what_is_no_usage_object_is_refused_with_its_place() {
             "usage",
             "bytes of JSON",
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_is_no_usage_object_is_refused_with_its_place() {
+    for (usage, reason, place, part) in no_usage_objects() {
         let event = json!({"model": "m", "usage": usage});
         let rejection = canonical(&event).expect_err(&event.to_string());
         assert_eq!(

@@ -70,10 +70,7 @@ fn shell() {
     assert_eq!(answers[1]["seq"], answers[2]["seq"]);
     assert_eq!(answers[2]["duplicate"], true, "a retry is stored once");
     let metric = "SELECT value, tags->>'region' AS region FROM metric WHERE source = 'example-shell'";
-    assert_eq!(
-        rows(&world, 1, metric),
-        [json!({"value": 7.0, "region": "fsn1"})]
-    );
+    assert_eq!(rows(&world, 1, metric), [json!({"value": 7.0, "region": "fsn1"})]);
     let event = "SELECT name, data->>'files' AS files FROM event WHERE source = 'example-shell'";
     assert_eq!(
         rows(&world, 1, event),
@@ -157,7 +154,8 @@ fn go() {
     }
     let world = World::start();
     assert_eq!(sequences(&run(&world, go(&["run", "."]))).len(), 1);
-    let metric = "SELECT count(*) AS n, sum(value) AS sum FROM metric WHERE source = 'example-go' HAVING n > 0";
+    let metric =
+        "SELECT count(*) AS n, sum(value) AS sum FROM metric WHERE source = 'example-go' HAVING n > 0";
     assert_eq!(rows(&world, 1, metric), [json!({"n": 100, "sum": 4950.0})]);
 }
 
@@ -170,7 +168,8 @@ fn rust() {
     }
     let world = World::start();
     assert_eq!(sequences(&run(&world, Command::new(program))).len(), 3);
-    let work_item = "SELECT work_item, state, assignee FROM work_item WHERE source = 'example-rust' ORDER BY origin";
+    let work_item =
+        "SELECT work_item, state, assignee FROM work_item WHERE source = 'example-rust' ORDER BY origin";
     assert_eq!(
         rows(&world, 2, work_item),
         [

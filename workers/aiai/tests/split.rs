@@ -185,7 +185,12 @@ fn one_process_or_many_leave_the_same() {
     let mut fleet = Fleet::start();
     let settings: Vec<_> = settings
         .into_iter()
-        .chain(["dashboard.listen=127.0.0.1:0", "gateway.listen=127.0.0.1:0", "otlp.listen_http=127.0.0.1:0", "otlp.listen_grpc=127.0.0.1:0"])
+        .chain([
+            "dashboard.listen=127.0.0.1:0",
+            "gateway.listen=127.0.0.1:0",
+            "otlp.listen_http=127.0.0.1:0",
+            "otlp.listen_grpc=127.0.0.1:0",
+        ])
         .collect();
     for worker in &workers {
         fleet.run(worker, &settings);

@@ -193,25 +193,25 @@ fn parameters(secured: bool) -> Value {
             request::IDEMPOTENCY_KEY,
             "Makes trying again safe: of requests with the same key to the same path, one is stored (within \
              streams.duplicate_window_seconds).",
-            json!({ "type": "string", "minLength": 1, "maxLength": request::KEY_BYTES_MAX, "pattern": "^[!-~]+$" }),
+            &json!({ "type": "string", "minLength": 1, "maxLength": request::KEY_BYTES_MAX, "pattern": "^[!-~]+$" }),
         ),
         header(
             headers::TRACE_PARENT,
             "W3C Trace Context: fills trace_id where an item has none. One that is not valid is of no effect.",
-            json!({ "type": "string" }),
+            &json!({ "type": "string" }),
         ),
     ];
     if !secured {
         all.push(header(
             request::TENANT,
             "Whose items they are. With tokens configured, the token says it.",
-            json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,256}$", "default": "default" }),
+            &json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,256}$", "default": "default" }),
         ));
     }
     Value::Array(all)
 }
 
-fn header(name: &str, description: &str, schema: Value) -> Value {
+fn header(name: &str, description: &str, schema: &Value) -> Value {
     json!({ "name": name, "in": "header", "required": false, "description": description, "schema": schema })
 }
 

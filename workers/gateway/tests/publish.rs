@@ -65,7 +65,7 @@ async fn an_object_an_array_and_lines_are_one_message_each() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_packed_is_stored_unpacked() {
     let gateway = Gateway::start().await;
-    let body = METRIC.repeat(1);
+    let body = METRIC.to_owned();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(body.as_bytes()).unwrap();
     let json = ("Content-Type", "application/json");

@@ -76,15 +76,7 @@ impl Sink {
         } = self;
         // Two databases on one durable would each get a part of the data.
         let claim = context.claim("sink", &store.id()?).await?;
-        match anchor::problem_at_start(&monitor, &context).await {
-            Ok(None) => {}
-            Ok(Some(problem)) => anyhow::bail!(problem),
-            Err(error) => tracing::warn!(
-                worker = "sink",
-                error = format!("{error:#}"),
-                "INGEST not looked at before the start; the next look is in some seconds"
-            ),
-        }
+        refuse_another_past(&monitor, &context).await?;
         let readers = (0..config.query.concurrency.max(1))
             .map(|_| store.reader())
             .collect::<anyhow::Result<Vec<_>>>()
@@ -139,6 +131,21 @@ impl Sink {
         )
         .map(|_| ())
     }
+}
+
+/// Fails when the database and INGEST do not continue each other; what cannot be looked at now is looked
+/// at later.
+async fn refuse_another_past(monitor: &Arc<Monitor>, context: &Context) -> anyhow::Result<()> {
+    match anchor::problem_at_start(monitor, context).await {
+        Ok(None) => {}
+        Ok(Some(problem)) => anyhow::bail!(problem),
+        Err(error) => tracing::warn!(
+            worker = "sink",
+            error = format!("{error:#}"),
+            "INGEST not looked at before the start; the next look is in some seconds"
+        ),
+    }
+    Ok(())
 }
 
 /// What ends only with the process, and never with an error.

@@ -103,11 +103,9 @@ fn one_model_and_a_time_are_all_that_is_touched() {
     agree(&store);
 }
 
-/// A file of EVENTS 1, as worker archive writes it: with the costs that the events came with.
-fn archive_first(store: &mut Store, folder: &Path) {
-    let archive = folder.join("archive");
-    let place = path(Kind::Usage, "2026-11-20", EVENTS_EPOCH, 1, 1);
-    let target = archive.join(&place);
+/// Writes the calls of EVENTS 1 as worker archive does, with the costs that the events came with; says how
+/// many they are.
+fn export_first(store: &Store, folder: &Path, target: &Path) -> u64 {
     std::fs::create_dir_all(target.parent().unwrap()).unwrap();
     let lines = folder.join("rows.ndjson");
     let exported = rows(
@@ -143,6 +141,14 @@ fn archive_first(store: &mut Store, folder: &Path) {
         .unwrap()
         .execute_batch(&sql)
         .unwrap();
+    exported.len() as u64
+}
+
+/// A file of EVENTS 1, and its manifest in the database.
+fn archive_first(store: &mut Store, folder: &Path) {
+    let place = path(Kind::Usage, "2026-11-20", EVENTS_EPOCH, 1, 1);
+    let target = folder.join("archive").join(&place);
+    let exported = export_first(store, folder, &target);
     let bytes = std::fs::read(&target).unwrap();
     let digest = <sha2::Sha256 as sha2::Digest>::digest(&bytes);
     let digits: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -157,7 +163,7 @@ fn archive_first(store: &mut Store, folder: &Path) {
         kind: Kind::Usage,
         date: "2026-11-20".into(),
         bytes: bytes.len() as u64,
-        rows: exported.len() as u64,
+        rows: exported,
         path: place,
         sha256: digits.concat(),
         min_ts: Time(NOON - 7_200_000_000),

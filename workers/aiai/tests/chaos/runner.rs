@@ -20,7 +20,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const MOMENT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Small limits, so that much happens in a short time.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 15] = [
     "archive.job_messages_max=500",
     "dashboard.listen=127.0.0.1:0",
     "gateway.listen=127.0.0.1:0",

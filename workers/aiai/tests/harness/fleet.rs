@@ -1,7 +1,6 @@
 //! Several processes on one nats-server, as on several machines: what `aiai run` is for.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use super::ports::free_port;
 use super::{Ledger, STOP_TIMEOUT, aiai, nats_server, process, rows, send, until};
 
 /// For one process to come up, or everything to be stored, on a busy machine.
@@ -29,12 +29,6 @@ pub struct Fleet {
     pub url: String,
     /// Whether the folder stays, with its logs, when the test fails.
     pub keep_when_failed: bool,
-}
-
-/// A port that nobody has now.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").port()
 }
 
 impl Fleet {

@@ -15,6 +15,7 @@ pub mod golden;
 pub mod http;
 pub mod jetstream;
 pub mod load;
+pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod publisher;
@@ -26,6 +27,7 @@ pub mod wire;
 
 pub use asking::{Ledger, http_get};
 pub use extra::Extra;
+use ports::free_port;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -112,7 +114,7 @@ pub struct World {
     up: Option<Up>,
     /// `--set` of `aiai up` at every further start, as `section.key=value`.
     pub settings: Vec<String>,
-    /// Where NATS listens; port 0 until the first start.
+    /// Where NATS listens, at every start.
     listen: String,
     /// `host:port`; kept over restarts, as what is open in a browser expects.
     pub dashboard: String,
@@ -130,8 +132,8 @@ impl World {
             folder: tempfile::tempdir().expect("a temporary folder"),
             up: None,
             settings: Vec::new(),
-            listen: "127.0.0.1:0".into(),
-            dashboard: String::new(),
+            listen: format!("127.0.0.1:{}", free_port()),
+            dashboard: format!("127.0.0.1:{}", free_port()),
             gateway: String::new(),
             otlp: String::new(),
             nats_pid: 0,
@@ -186,15 +188,9 @@ impl World {
     pub fn up_command(&self) -> Command {
         let mut command = aiai();
         command.current_dir(self.folder()).args(["up", "--data", "data"]);
-        let dashboard = if self.dashboard.is_empty() {
-            "127.0.0.1:0"
-        } else {
-            &self.dashboard
-        };
-        command.args(["--set", &format!("dashboard.listen={dashboard}")]);
-        command.args(["--set", "gateway.listen=127.0.0.1:0"]);
+        command.args(["--set", &format!("dashboard.listen={}", self.dashboard)]);
         command.args(["--set", &format!("nats.listen={}", self.listen)]);
-        for key in ["otlp.listen_http", "otlp.listen_grpc"] {
+        for key in ["gateway.listen", "otlp.listen_http", "otlp.listen_grpc"] {
             command.args(["--set", &format!("{key}=127.0.0.1:0")]);
         }
         for setting in &self.settings {
