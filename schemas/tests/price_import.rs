@@ -189,7 +189,7 @@ fn what_is_no_such_file_is_named_with_its_line() {
         (Format::Litellm, "[]", "l.json:1: is not an object"),
         (
             Format::Litellm,
-            "{\n\"a\": tru\n}",
+            "{\n\"a\": truth\n}",
             "l.json:2: is not an object of JSON",
         ),
         (Format::Litellm, "{}", "l.json:1: no model of it has a price"),

@@ -183,3 +183,65 @@ fn rust() {
         [json!({"channel": "reviews", "from": "agent-4", "to": "agent-9", "work_item": "T-17"})]
     );
 }
+
+/// A program that sends by OpenTelemetry, as its head says to start it.
+fn instrumented(world: &World, mut command: Command, service: &str) {
+    command
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", world.otlp))
+        .env("OTEL_SERVICE_NAME", service);
+    run(world, command);
+}
+
+#[test]
+fn opentelemetry_in_python() {
+    let Some(python) = tool("AIAI_TEST_PYTHON", "the example of OpenTelemetry in Python") else {
+        return;
+    };
+    let world = World::start();
+    let mut command = Command::new(python);
+    command.arg(example("otel.py"));
+    instrumented(&world, command, "example-otel-python");
+    let steps =
+        "SELECT child.name AS child, parent.name AS parent, child.trace_id = parent.trace_id AS one_trace
+                 FROM step AS child JOIN step AS parent ON child.parent_id = parent.span_id
+                 WHERE child.source = 'example-otel-python'";
+    assert_eq!(
+        rows(&world, 1, steps),
+        [json!({"child": "chat gpt-4o", "parent": "invoke_agent planner", "one_trace": true})]
+    );
+    // 900 × $2.50 + 120 × $10 a million
+    let usage = "SELECT model, provider, tokens_in, tokens_out, cost_usd = 0.00345 AS is_right
+                 FROM usage WHERE source = 'example-otel-python'";
+    assert_eq!(
+        rows(&world, 1, usage),
+        [
+            json!({"model": "gpt-4o", "provider": "openai", "tokens_in": 900, "tokens_out": 120, "is_right": true})
+        ]
+    );
+}
+
+#[test]
+fn opentelemetry_in_node() {
+    let Some(modules) = tool("AIAI_TEST_NODE_MODULES", "the example of OpenTelemetry in Node") else {
+        return;
+    };
+    let world = World::start();
+    let program = world.folder().join("otel.mjs");
+    std::fs::copy(example("otel.mjs"), &program).expect("copies");
+    std::os::unix::fs::symlink(&modules, world.folder().join("node_modules")).expect("a link");
+    let mut command = Command::new("node");
+    command.arg(program);
+    instrumented(&world, command, "example-otel-node");
+    // 500 × $3 + 1500 × $0.30 + 64 × $15 a million
+    let usage = "SELECT session, tokens_in, tokens_cache_read, cost_usd = 0.00291 AS is_right
+                 FROM usage WHERE source = 'example-otel-node'";
+    assert_eq!(
+        rows(&world, 1, usage),
+        [json!({"session": "c-8", "tokens_in": 2000, "tokens_cache_read": 1500, "is_right": true})]
+    );
+    let step = "SELECT name, operation FROM step WHERE source = 'example-otel-node'";
+    assert_eq!(
+        rows(&world, 1, step),
+        [json!({"name": "chat claude-sonnet-4-5", "operation": "chat"})]
+    );
+}

@@ -36,6 +36,8 @@ impl Call<'_> {
         item.text("model", &self.model, limits::TEXT_BYTES, cuts);
         item.text_if("provider", provider(facts), limits::TEXT_BYTES, cuts);
         write_tokens(item, &self.tokens);
+        let tier = facts.text(Fact::ServiceTier);
+        item.text_if("service_tier", tier, limits::TEXT_BYTES, cuts);
         item.raw_if("cost_usd", facts.dollars(Fact::Cost));
         if let Some(latency) = self.latency_ms() {
             item.number("latency_ms", latency);
@@ -60,7 +62,6 @@ impl Call<'_> {
         tags.add_if("operation", self.operation, cuts);
         tags.add_if("finish_reason", facts.text(Fact::Finish), cuts);
         tags.add_if("error_type", facts.text(Fact::ErrorType), cuts);
-        tags.add_if("service_tier", facts.text(Fact::ServiceTier), cuts);
         tags.add_if("span_id", Some(&span_id), cuts);
         tags.write(item.member("tags"), cuts);
     }
