@@ -45,7 +45,7 @@ fn the_ledger_and_the_status_say_what_the_page_says() {
     assert_eq!(ledger["epoch"], world.overview()["ledger"]["epoch"]);
     let csv = run(&world, &["ledger", "-o", "csv"]).stdout;
     assert!(csv.starts_with("published,stored,dead,pending,missing,"), "{csv}");
-    assert_eq!(csv.lines().count(), 2 + 4, "the whole, and each kind: {csv}");
+    assert_eq!(csv.lines().count(), 2 + 8, "the whole, and each kind: {csv}");
 
     let healthy = until("a healthy status", TIMEOUT, || {
         let output = run(&world, &["status", "-o", "json"]);

@@ -112,7 +112,11 @@ fn tables_are_checked_whole_and_each_problem_has_its_place() {
         .lines()
         .filter_map(|line| line.split(": ").nth(1))
         .collect();
-    assert_eq!(places, ["p.toml:5", "m.toml:4", "m.toml:7"], "{output:?}");
+    assert_eq!(
+        places,
+        ["p.toml:4", "p.toml:5", "m.toml:4", "m.toml:7"],
+        "{output:?}"
+    );
 
     let absent = check(&[], &["--set", "prices.file=none.toml"]);
     assert_eq!(absent.code, Some(1), "{absent:?}");

@@ -206,17 +206,12 @@ async fn bodies_beyond_the_budget_are_told_to_wait() {
         stream.write_all(&vec![b' '; 830_000]).await.unwrap();
         holding.push(stream);
     }
-    let begun = Instant::now();
+    gateway.holds(5 * 830_000).await;
     let large = format!("{METRIC}{}", " ".repeat(400_000));
-    loop {
-        let answer = gateway.post("/v1/metrics", &large).await;
-        if answer.status == 429 {
-            answer.problem(429, "gateway.bodies_max_megabytes");
-            break;
-        }
-        assert_eq!(answer.status, 202, "{answer:?}");
-        assert!(begun.elapsed() < PATIENCE, "they hold nothing");
-    }
+    gateway
+        .post("/v1/metrics", &large)
+        .await
+        .problem(429, "gateway.bodies_max_megabytes");
     assert_eq!(
         gateway.post("/v1/metrics", METRIC).await.status,
         202,
@@ -233,14 +228,7 @@ async fn what_is_under_way_at_the_stop_is_answered() {
     late.write_all(head(METRIC.len()).as_bytes()).await.unwrap();
     late.write_all(&METRIC.as_bytes()[..10]).await.unwrap();
     let idle = gateway.connect().await;
-    let begun = Instant::now();
-    loop {
-        let figures = String::from_utf8(gateway.get("/metrics").await.body).unwrap();
-        if figures.contains("aiai_gateway_held_bytes 10\n") {
-            break;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{figures}");
-    }
+    gateway.holds(10).await;
     let (address, stopping) = (gateway.address, gateway.stop());
     let ending = tokio::spawn(stopping);
     assert!(rest(idle).await.is_empty(), "an idle one is closed");

@@ -100,7 +100,7 @@ fn an_unreadable_message_is_refused_alone_until_it_is_settled() {
             "line 1",
         ),
         (
-            events(7, "step", &[7].into_iter().collect(), &[metric_line(7, 0)]),
+            events(7, "steps", &[7].into_iter().collect(), &[metric_line(7, 0)]),
             "no kind this sink knows",
         ),
         (metrics(8, [8]).header("Aiai-Origins", ""), "is empty"),

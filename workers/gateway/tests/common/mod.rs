@@ -59,6 +59,20 @@ impl Gateway {
         TcpStream::connect(self.address).await.unwrap()
     }
 
+    /// Waits until it holds so many bytes of bodies.
+    pub async fn holds(&self, bytes: usize) {
+        let wanted = format!("aiai_gateway_held_bytes {bytes}\n");
+        let begun = std::time::Instant::now();
+        loop {
+            let figures = String::from_utf8(self.get("/metrics").await.body).unwrap();
+            if figures.contains(&wanted) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not {bytes}: {figures}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
     /// One request on a connection of its own.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut head = format!(
