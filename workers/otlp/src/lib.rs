@@ -17,6 +17,7 @@ mod figures;
 mod grpc;
 mod http;
 mod idle;
+mod json;
 pub mod map;
 mod receive;
 mod refusal;

@@ -13,18 +13,20 @@ use prost::Message as _;
 use schemas::headers::{CONTENT_TYPE, NDJSON};
 
 use schemas::Time;
-use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use crate::body::{Memory, Share};
-use crate::map::{self, Mapped, Recent};
+use crate::json::{self, Json};
+use crate::map::{self, Cuts, Mapped, Recent, cut};
 use crate::refusal::Refusal;
 use crate::weigh;
 
 /// All messages of a request are acknowledged within this time.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Of what a decoder says so much is told: it names every level of what is nested too deep.
+const ERROR_BYTES_MAX: usize = 512;
 /// Messages of one request on their way at the same time.
 const IN_FLIGHT: usize = 16;
 
@@ -208,19 +210,18 @@ pub(crate) fn map_request(
     })
 }
 
-fn decode<T: prost::Message + Default + DeserializeOwned>(
-    encoding: Encoding,
-    body: &[u8],
-) -> Result<T, Refusal> {
+fn decode<T: prost::Message + Default + Json>(encoding: Encoding, body: &[u8]) -> Result<T, Refusal> {
     let what = std::any::type_name::<T>().rsplit("::").next().unwrap_or_default();
     match encoding {
         Encoding::Protobuf => T::decode(body).map_err(|error| {
+            let error = cut(&error.to_string(), ERROR_BYTES_MAX, &mut Cuts::default()).into_owned();
             Refusal::Undecodable(format!(
                 "the body is no {what} in protobuf: {error}; look at the exporter's path and protocol"
             ))
         }),
-        Encoding::Json => serde_json::from_slice(body)
-            .map_err(|error| Refusal::Undecodable(format!("the body is no {what} in OTLP's JSON: {error}"))),
+        Encoding::Json => json::read(body).map_err(|problem| {
+            Refusal::Undecodable(format!("the body is no {what} in OTLP's JSON: {problem}"))
+        }),
     }
 }
 

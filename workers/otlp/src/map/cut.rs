@@ -10,7 +10,7 @@ pub(super) const MARK: &str = "…[cut]";
 pub struct Cuts(pub u64);
 
 /// The text, or as much of it as there is room for, and the mark.
-pub(super) fn cut<'a>(text: &'a str, bytes_max: usize, cuts: &mut Cuts) -> Cow<'a, str> {
+pub(crate) fn cut<'a>(text: &'a str, bytes_max: usize, cuts: &mut Cuts) -> Cow<'a, str> {
     if text.len() <= bytes_max {
         return Cow::Borrowed(text);
     }

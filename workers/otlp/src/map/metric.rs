@@ -46,7 +46,12 @@ fn instance(resource: Option<&Resource>) -> Option<&str> {
 fn one<'a>(metric: &'a Metric, sender: &Sender<'a>, mapped: &mut Mapped) {
     let delta = |temporality| temporality == AggregationTemporality::Delta as i32;
     match &metric.data {
-        None => {}
+        None => mapped.reject(
+            "metric",
+            &metric.name,
+            "has no data of a kind that is known",
+            "send it as gauge, sum, histogram, exponential histogram or summary",
+        ),
         Some(Data::Gauge(gauge)) => {
             for point in &gauge.data_points {
                 number(metric, point, "gauge", sender, mapped);

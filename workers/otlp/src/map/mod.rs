@@ -27,6 +27,7 @@ use schemas::{Time, limits};
 
 pub use batch::{Batch, MESSAGE_BYTES, Message};
 pub use cut::Cuts;
+pub(crate) use cut::cut;
 pub use log::logs;
 pub use metric::metrics;
 
