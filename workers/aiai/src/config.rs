@@ -99,6 +99,11 @@ pub fn load(settings: &Settings) -> anyhow::Result<Loaded> {
             .separator("__")
             .try_parsing(true),
     );
+    for (key, value) in lists_of_environment(std::env::vars())? {
+        builder = builder
+            .set_override(&key, value)
+            .with_context(|| format!("{key} in the environment: not a key; see `aiai config show`"))?;
+    }
     for (key, value) in &overrides {
         builder = builder
             .set_override(key, value.clone())
@@ -154,7 +159,12 @@ fn overrides(settings: &Settings) -> anyhow::Result<Vec<(String, Value)>> {
         let (key, text) = pair
             .split_once('=')
             .ok_or_else(|| crate::failure::Usage(format!("--set {pair}: write it as KEY=VALUE")))?;
-        all.push((key.trim().to_owned(), parsed(text.trim())));
+        let (key, text) = (key.trim(), text.trim());
+        let value = match text.starts_with('[') {
+            true => list(key, text, None)?,
+            false => parsed(text),
+        };
+        all.push((key.to_owned(), value));
     }
     if let Some(url) = &settings.nats_url {
         all.push(("nats.url".to_owned(), Value::from(url.as_str())));
@@ -163,6 +173,39 @@ fn overrides(settings: &Settings) -> anyhow::Result<Vec<(String, Value)>> {
         all.push(("data".to_owned(), Value::from(data.to_string_lossy().as_ref())));
     }
     Ok(all)
+}
+
+/// Lists in the environment, as dotted keys with values: what the environment's own reader takes for text.
+fn lists_of_environment(
+    variables: impl Iterator<Item = (String, String)>,
+) -> anyhow::Result<Vec<(String, Value)>> {
+    let lists = variables.filter_map(|(name, text)| {
+        let key = name.strip_prefix("AIAI__")?.to_lowercase().replace("__", ".");
+        text.trim_start().starts_with('[').then_some((key, text))
+    });
+    let environment = "the environment".to_owned();
+    lists
+        .map(|(key, text)| {
+            let value = list(&key, &text, Some(&environment))?;
+            Ok((key, value))
+        })
+        .collect()
+}
+
+/// A list, written as in a file. It may hold secrets: what is wrong is told without it.
+fn list(key: &str, text: &str, origin: Option<&String>) -> anyhow::Result<Value> {
+    let line = format!("list = {}", text.trim());
+    let read = ::config::Config::builder()
+        .add_source(File::from_str(&line, FileFormat::Toml))
+        .build();
+    let kind = read.ok().and_then(|read| match read.cache.kind {
+        ValueKind::Table(mut table) => table.remove("list").map(|list| list.kind),
+        _ => None,
+    });
+    let kind = kind.with_context(|| {
+        format!("{key}: write a list as in a file, such as [{{ token = \"…\", tenant = \"acme\" }}]")
+    })?;
+    Ok(Value::new(origin, kind))
 }
 
 /// A flag's text as the most specific type it can be.
@@ -299,6 +342,31 @@ mod tests {
             .find(|entry| entry.key == "node.interval_seconds")
             .expect("key");
         assert_eq!((entry.value.as_str(), entry.origin.as_str()), ("9", "flag"));
+    }
+
+    #[test]
+    fn lists_come_from_flags_and_the_environment_as_from_a_file() {
+        let list = r#"[{ token = "0123456789abcdef", tenant = "acme" }]"#;
+        let loaded = load(&settings(&[&format!("gateway.tokens={list}")])).expect("loads");
+        assert_eq!(loaded.config.gateway.tokens.0[0].tenant, "acme");
+        let error = load(&settings(&["gateway.tokens=[{ token = secret }]"])).expect_err("no list");
+        assert!(
+            error.to_string().starts_with("gateway.tokens: write a list"),
+            "{error}"
+        );
+        assert!(!format!("{error:#}").contains("secret"), "{error:#}");
+
+        let variables = [
+            ("AIAI__OTLP__TOKENS", list),
+            ("AIAI__NATS__URL", "nats://x"),
+            ("PATH", "["),
+        ];
+        let variables = variables.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let lists = lists_of_environment(variables.into_iter()).expect("a list");
+        assert_eq!(lists.len(), 1);
+        assert_eq!(lists[0].0, "otlp.tokens");
+        assert_eq!(lists[0].1.clone().into_array().expect("an array").len(), 1);
+        assert_eq!(origin(&lists[0].1), "environment");
     }
 
     #[test]

@@ -96,10 +96,15 @@ fn tenant<'t>(map: &'t HeaderMap, tokens: &'t Tokens) -> Result<&'t str> {
 
 fn idempotency_key(map: &HeaderMap) -> Result<Option<&str>> {
     let key = text(map, IDEMPOTENCY_KEY)?;
-    if key.is_none_or(|key| (1..=KEY_BYTES_MAX).contains(&key.len())) {
+    let is_good = |key: &str| {
+        (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if key.is_none_or(is_good) {
         return Ok(key);
     }
-    let detail = format!("{IDEMPOTENCY_KEY} has to have 1 to {KEY_BYTES_MAX} characters: a UUID is fine");
+    let detail = format!(
+        "{IDEMPOTENCY_KEY} has to have 1 to {KEY_BYTES_MAX} characters without blanks: a UUID is fine"
+    );
     Err(Problem::new(problem::BAD_HEADER, detail))
 }
 

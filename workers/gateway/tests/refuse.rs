@@ -236,6 +236,7 @@ async fn headers_that_cannot_be_used_are_told() {
         ("Idempotency-Key", ""),
         ("Idempotency-Key", &long[..129]),
         ("Idempotency-Key", "é"),
+        ("Idempotency-Key", "two words"),
         ("traceparent", &long),
     ] {
         let headers = [JSON, (name, value)];
