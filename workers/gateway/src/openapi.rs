@@ -163,21 +163,26 @@ fn cloud_event(kind: Kind) -> Value {
                         extension attributes are accepted and not kept.",
         "properties": {
             "specversion": { "const": "1.0" },
-            "id": text(limits::TAG_VALUE_BYTES),
+            "id": { "type": "string", "minLength": 1 },
             "source": text(limits::TEXT_BYTES),
-            "type": text(limits::NAME_BYTES),
-            "time": { "type": "string", "format": "date-time" },
-            "subject": text(limits::TAG_VALUE_BYTES),
-            "datacontenttype": { "type": "string", "enum": ["application/json"] },
-            "dataschema": { "type": "string" },
-            "traceparent": { "type": "string" },
+            "type": { "type": "string", "minLength": 1 },
+            "time": { "type": ["string", "null"], "format": "date-time" },
+            "subject": { "type": ["string", "null"] },
+            "datacontenttype": { "enum": ["application/json", null] },
+            "dataschema": { "type": ["string", "null"] },
+            "traceparent": { "type": ["string", "null"] },
             "data": reference(kind.as_str()),
         },
         "required": ["specversion", "id", "source", "type", "data"],
     });
     if kind == Kind::Event {
+        // They become the name and tags.
+        schema["properties"]["id"] = text(limits::TAG_VALUE_BYTES);
+        schema["properties"]["type"] = text(limits::NAME_BYTES);
+        schema["properties"]["subject"]["maxLength"] = json!(limits::TAG_VALUE_BYTES);
         schema["properties"]["data"] = json!(true);
-        schema["properties"]["data_base64"] = json!({ "type": "string", "contentEncoding": "base64" });
+        schema["properties"]["data_base64"] =
+            json!({ "type": ["string", "null"], "contentEncoding": "base64" });
         schema["required"] = json!(["specversion", "id", "source", "type"]);
         schema["description"] = json!(
             "A CloudEvent 1.0 in structured mode: its type becomes the name, its id and subject become tags. Extension \
