@@ -10,7 +10,7 @@ contract! {
     pub struct Event<'a> {
         /// What happened, e.g. `build.finished`: not blank, at most 256 bytes.
         #[serde(borrow)]
-        #[schemars(length(min = 1, max = limits::NAME_BYTES))]
+        #[schemars(length(min = 1, max = limits::NAME_BYTES), regex(pattern = r"\S"))]
         pub name: Text<'a>,
         /// Anything more, as JSON: at most 256 KiB and 64 levels deep. Kept as its JSON text.
         #[serde(borrow, serialize_with = "crate::contract::on_one_line", skip_serializing_if = "Option::is_none")]

@@ -26,7 +26,7 @@ pub(crate) fn schema_as(kind: Kind, settings: SchemaSettings) -> Value {
         Kind::Metric => {
             let or = [
                 json!({"required": ["value"]}),
-                json!({"required": ["distribution"]}),
+                json!({"required": ["distribution"], "properties": {"distribution": {"type": "object"}}}),
             ];
             schema["anyOf"] = json!(or);
             // Not a number that JSON has: the type's own way to say that there is none.
@@ -43,8 +43,10 @@ fn require(schema: &mut Value, field: &str) {
     if let Some(required) = schema["required"].as_array_mut() {
         required.push(json!(field));
     }
-    // It may not be null then.
+    // It may be neither null nor blank then.
     let property = &mut schema["properties"][field];
+    property["minLength"] = json!(1);
+    property["pattern"] = json!("\\S");
     if property["type"].is_array() {
         property["type"] = json!("string");
     }

@@ -8,7 +8,7 @@ contract! {
     pub struct Message<'a> {
         /// What was said: not blank, at most 256 KiB as a JSON string.
         #[serde(borrow)]
-        #[schemars(length(min = 1, max = limits::BODY_BYTES))]
+        #[schemars(length(min = 1, max = limits::BODY_BYTES), regex(pattern = r"\S"))]
         pub body: Text<'a>,
         /// Where it was said, e.g. a room or a topic; at most 256 bytes.
         #[serde(borrow, skip_serializing_if = "Option::is_none")]

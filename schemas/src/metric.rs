@@ -25,7 +25,7 @@ contract! {
     pub struct Metric<'a> {
         /// What was measured, e.g. `queue.depth`: not blank, at most 256 bytes.
         #[serde(borrow)]
-        #[schemars(length(min = 1, max = limits::NAME_BYTES))]
+        #[schemars(length(min = 1, max = limits::NAME_BYTES), regex(pattern = r"\S"))]
         pub name: Text<'a>,
         /// The value measured: a finite number. With a `distribution` it is the mean, whatever was sent.
         #[serde(default = "absent")]

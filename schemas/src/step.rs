@@ -21,7 +21,7 @@ contract! {
     pub struct Step<'a> {
         /// What was done, e.g. `plan the release`: not blank, at most 256 bytes.
         #[serde(borrow)]
-        #[schemars(length(min = 1, max = limits::NAME_BYTES))]
+        #[schemars(length(min = 1, max = limits::NAME_BYTES), regex(pattern = r"\S"))]
         pub name: Text<'a>,
         /// The step itself, unique within its trace; at most 256 bytes.
         #[serde(borrow, skip_serializing_if = "Option::is_none")]

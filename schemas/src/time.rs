@@ -22,6 +22,9 @@ static PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 /// 0000-01-01T00:00:00Z: RFC 3339 has no earlier year.
 const MICROS_MIN: i64 = -62_167_219_200_000_000;
 
+/// 9999-12-31T23:59:59.999Z: nor a later one.
+const MILLIS_MAX: i64 = 253_402_300_799_999;
+
 /// A point in time in UTC: microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub i64);
@@ -145,7 +148,12 @@ impl JsonSchema for Time {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "type": "string", "format": "date-time" }, { "type": "integer" }] })
+        let nearest = limits::TIMESTAMP_MS_ABS_MIN.cast_signed();
+        json_schema!({ "anyOf": [
+            { "type": "string", "format": "date-time" },
+            { "type": "integer", "minimum": nearest, "maximum": MILLIS_MAX },
+            { "type": "integer", "minimum": MICROS_MIN / 1000, "maximum": -nearest },
+        ] })
     }
 }
 

@@ -42,7 +42,7 @@ contract! {
     pub struct Usage<'a> {
         /// The model that answered, as its provider names it: not blank, at most 256 bytes.
         #[serde(borrow)]
-        #[schemars(length(min = 1, max = limits::TEXT_BYTES))]
+        #[schemars(length(min = 1, max = limits::TEXT_BYTES), regex(pattern = r"\S"))]
         pub model: Text<'a>,
         /// Who runs the model, e.g. `anthropic`; at most 256 bytes.
         #[serde(borrow, skip_serializing_if = "Option::is_none")]

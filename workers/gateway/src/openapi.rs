@@ -155,7 +155,6 @@ fn cloud_event_name(kind: Kind) -> String {
 
 /// A CloudEvent in structured mode on the path of a kind.
 fn cloud_event(kind: Kind) -> Value {
-    let text = |bytes_max: usize| json!({ "type": "string", "minLength": 1, "maxLength": bytes_max, "pattern": "\\S" });
     let mut schema = json!({
         "type": "object",
         "title": format!("CloudEvent with a {kind}"),
@@ -164,21 +163,23 @@ fn cloud_event(kind: Kind) -> Value {
         "properties": {
             "specversion": { "const": "1.0" },
             "id": { "type": "string", "minLength": 1 },
-            "source": text(limits::TEXT_BYTES),
+            "source": { "type": "string", "minLength": 1 },
             "type": { "type": "string", "minLength": 1 },
-            "time": { "type": ["string", "null"], "format": "date-time" },
+            "time": { "anyOf": [{ "type": "string", "format": "date-time" }, { "type": "null" }] },
             "subject": { "type": ["string", "null"] },
             "datacontenttype": { "enum": ["application/json", null] },
-            "dataschema": { "type": ["string", "null"] },
+            "dataschema": true,
             "traceparent": { "type": ["string", "null"] },
             "data": reference(kind.as_str()),
         },
         "required": ["specversion", "id", "source", "type", "data"],
     });
     if kind == Kind::Event {
-        // They become the name and tags.
-        schema["properties"]["id"] = text(limits::TAG_VALUE_BYTES);
-        schema["properties"]["type"] = text(limits::NAME_BYTES);
+        // They become the name, the source and tags.
+        schema["properties"]["source"]["maxLength"] = json!(limits::TEXT_BYTES);
+        schema["properties"]["id"]["maxLength"] = json!(limits::TAG_VALUE_BYTES);
+        schema["properties"]["type"] =
+            json!({ "type": "string", "minLength": 1, "maxLength": limits::NAME_BYTES, "pattern": "\\S" });
         schema["properties"]["subject"]["maxLength"] = json!(limits::TAG_VALUE_BYTES);
         schema["properties"]["data"] = json!(true);
         schema["properties"]["data_base64"] =
