@@ -288,6 +288,82 @@ fn the_table_that_comes_with_aiai_is_sound() {
     assert_eq!(table.source(), "price_table@2026-11");
 }
 
+#[test]
+fn without_a_provider_the_makers_own_prices_count() {
+    let table = built_in();
+    let mut names = 0;
+    for listed in table.models() {
+        let all = std::iter::once(&listed.name).chain(&listed.aliases);
+        for name in all.filter(|name| !name.ends_with('*')) {
+            let found = table.find(None, name);
+            let is_open = name.contains("gpt-oss") || name.contains("llama");
+            assert_eq!(found.is_none(), table.needs_provider(None, name), "{name}");
+            assert!(
+                found.is_some() || is_open,
+                "{name} has no price without a provider"
+            );
+            names += 1;
+        }
+    }
+    assert!(names > 500);
+    for (model, maker) in [
+        ("claude-sonnet-4", "anthropic"),
+        ("claude-opus-4-6", "anthropic"),
+        ("claude-3-5-haiku-20241022", "anthropic"),
+        ("Claude-Sonnet-4-5", "anthropic"),
+        ("GPT-4o", "openai"),
+        ("gpt-5-2025-08-07", "openai"),
+        ("o3", "openai"),
+        ("models/Gemini-2.5-Pro", "google"),
+        ("mistral-medium-2505", "mistral"),
+        ("mistral-large-latest", "mistral"),
+        ("grok-3-mini", "xai"),
+        ("deepseek-chat", "deepseek"),
+        ("command-r-plus-08-2024", "cohere"),
+    ] {
+        let found = table.find(None, model).expect(model);
+        assert_eq!(found.provider.as_deref(), Some(maker), "{model}");
+    }
+    for open in ["gpt-oss-120b", "gpt-oss-20b", "openai/gpt-oss-120b"] {
+        assert!(table.find(None, open).is_none(), "{open}");
+        assert!(!table.needs_provider(Some("groq"), open), "{open}");
+    }
+    assert!(!table.needs_provider(None, "unheard-of"));
+}
+
+#[test]
+fn a_maker_without_models_is_refused() {
+    let text = "version = \"1\"\n[makers]\nclaude = \"anthropik\"\n\"\" = \"x\"\n[[model]]\nname = \"n\"\nprovider = \"x\"\ninput = 1\noutput = 2\n";
+    let problems = PriceTable::parse("p.toml", text).expect_err("two slips");
+    let lines: Vec<usize> = problems.0.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [3, 4], "{problems}");
+}
+
+#[test]
+fn providers_are_known_by_the_names_that_libraries_send() {
+    let table = built_in();
+    for (provider, model) in [
+        ("azure.ai.openai", "gpt-4o"),
+        ("azure_openai", "GPT-4o-2024-08-06"),
+        ("Azure", "gpt-4o"),
+        ("OpenAI", "gpt-4o"),
+        ("amazon_bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("aws bedrock", "Anthropic.Claude-Sonnet-4-5-20250929-v1:0"),
+        ("google_vertexai", "gemini-2.5-pro"),
+        ("anthropic-vertex", "claude-sonnet-4-5@20250929"),
+        ("mistralai", "mistral-medium-2505"),
+        ("x.ai", "grok-3-mini"),
+    ] {
+        assert!(table.price(Some(provider), model).is_some(), "{provider} {model}");
+    }
+    assert!(table.price(Some("azure"), "claude-sonnet-4-5").is_none());
+    let own =
+        format!("{BUILT_IN}\n[[model]]\nname = \"gpt-4o\"\nprovider = \"azure\"\ninput = 7\noutput = 8\n");
+    let own = PriceTable::parse("p.toml", &own).expect("sound");
+    let price = own.price(Some("azure_openai"), "gpt-4o").expect("its own");
+    assert_eq!(price.current.standard.rates.input, "7".parse().expect("money"));
+}
+
 /// Nano-dollars as a fraction whose parts are never rounded.
 #[derive(Clone, Copy)]
 struct Fraction {

@@ -99,12 +99,21 @@ pub(super) fn per_million(text: &str) -> Option<Money> {
 }
 
 /// The table of these models.
-pub(super) fn write<'d>(file: &str, version: &str, drafts: impl Iterator<Item = &'d Draft>) -> String {
+pub(super) fn write<'d>(
+    file: &str,
+    version: &str,
+    makers: &[(&str, &str)],
+    drafts: impl Iterator<Item = &'d Draft>,
+) -> String {
     let file = file.replace(char::is_control, " ");
     let mut out = format!(
         "# Made of {file} by `aiai prices import`.\n\nversion = {}\n",
         quoted(version)
     );
+    let makers = makers
+        .iter()
+        .map(|(start, maker)| format!("{} = {}\n", quoted(start), quoted(maker)));
+    out += &makers.fold("\n[makers]\n".to_owned(), |lines, line| lines + &line);
     for draft in drafts {
         // Writing to a String cannot fail.
         let _ = write_model(&mut out, draft);
