@@ -13,6 +13,7 @@ mod names;
 
 pub mod import;
 
+pub(crate) use figures::is_standard;
 pub use figures::{Figures, Part, Plan, Quote, Rates, Tier};
 
 use std::collections::BTreeMap;

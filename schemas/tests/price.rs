@@ -95,6 +95,37 @@ const WORKED_OUT_BY_HAND: &[(&str, Option<&str>, &str)] = &[
         None,
         "unpriced",
     ),
+    // Anthropic's fast mode: twice $5; in the US another tenth; a batch in the US half of that; older models have neither
+    (
+        r#"{"model":"claude-opus-5","usage":{"input_tokens":1000,"output_tokens":0,"service_tier":"standard","speed":"fast"}}"#,
+        Some("0.01"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-opus-5","usage":{"input_tokens":1000,"output_tokens":0,"speed":"fast","inference_geo":"us"}}"#,
+        Some("0.011"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-opus-5","service_tier":"batch","usage":{"input_tokens":1000,"output_tokens":0,"service_tier":"batch","inference_geo":"us"}}"#,
+        Some("0.00275"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-opus-5","service_tier":"standard","usage":{"input_tokens":1000,"output_tokens":0,"service_tier":"standard","speed":"standard","inference_geo":"not_available"}}"#,
+        Some("0.005"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-sonnet-4-5","usage":{"input_tokens":1000,"output_tokens":0,"speed":"fast"}}"#,
+        None,
+        "unpriced",
+    ),
+    (
+        r#"{"model":"claude-sonnet-4-5","usage":{"input_tokens":1000,"output_tokens":0,"inference_geo":"us"}}"#,
+        None,
+        "unpriced",
+    ),
     // o3 cost $10 a million until 2025-06-10, then $2
     (
         r#"{"model":"o3","tokens_in":1000,"timestamp":"2025-06-09T23:59:59.999Z"}"#,

@@ -45,12 +45,16 @@ pub(super) fn read<'a>(fields: &Fields<'a>) -> Result<Found<'a>, Rejection> {
     }
 }
 
-const ANTHROPIC_ONLY: [&str; 4] = [
+const ANTHROPIC_ONLY: [&str; 6] = [
     "cache_creation_input_tokens",
     "cache_read_input_tokens",
     "cache_creation",
     "server_tool_use",
+    "speed",
+    "inference_geo",
 ];
+/// What Anthropic charges otherwise than its standard prices: fields, and values of them.
+const SURCHARGES: [(&str, &str); 2] = [("speed", "fast"), ("inference_geo", "us")];
 
 /// OpenAI chat completions, and everybody who answers like it.
 fn chat<'a>(fields: &Fields<'a>) -> Result<Found<'a>, Rejection> {
@@ -86,6 +90,7 @@ fn chat<'a>(fields: &Fields<'a>) -> Result<Found<'a>, Rejection> {
         reasoning,
         cost: charged(fields)?,
         service_tier: fields.text("service_tier"),
+        ..Found::default()
     })
 }
 
@@ -162,6 +167,11 @@ fn messages<'a>(fields: &Fields<'a>) -> Result<Found<'a>, Rejection> {
         cache_write_1h: hour.filter(|hour| *hour > 0),
         reasoning,
         service_tier: fields.text("service_tier"),
+        surcharges: SURCHARGES
+            .into_iter()
+            .filter(|(field, value)| fields.text(field).as_deref() == Some(value))
+            .map(|(_, value)| value)
+            .collect(),
         ..Found::default()
     })
 }
