@@ -4,7 +4,7 @@
 //!
 //! | shape | what is particular |
 //! |---|---|
-//! | OpenAI chat completions (also Mistral, DeepSeek, xAI, OpenRouter, Groq, …) | inclusive; where `total_tokens` says that reasoning came on top of `completion_tokens`, it is added |
+//! | OpenAI chat completions (also Mistral, DeepSeek, xAI, OpenRouter, Groq, LiteLLM, …) | inclusive; where `total_tokens` says that reasoning came on top of `completion_tokens`, it is added |
 //! | OpenAI Responses | inclusive |
 //! | Anthropic Messages | `input_tokens` leaves out cache reads and writes; writes of five minutes and of an hour apart; fast mode and inference in the US are tiers of service (`fast`, `us`, `batch_us`, …) |
 //! | Google Gemini | thoughts come on top of candidates, tool-use prompts on top of the prompt |

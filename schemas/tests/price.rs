@@ -126,6 +126,23 @@ const WORKED_OUT_BY_HAND: &[(&str, Option<&str>, &str)] = &[
         None,
         "unpriced",
     ),
+    // LiteLLM: prompt_tokens are inclusive. (2096 - 1800 - 248) × $3 + 1800 × $0.30 + 248 × $3.75 + 100 × $15
+    (
+        r#"{"model":"claude-sonnet-4-5","usage":{"prompt_tokens":2096,"completion_tokens":100,"total_tokens":2196,"prompt_tokens_details":{"cached_tokens":1800},"cache_creation_input_tokens":248,"cache_read_input_tokens":1800}}"#,
+        Some("0.003114"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-sonnet-4-5","usage":{"prompt_tokens":2096,"completion_tokens":100,"total_tokens":2196,"prompt_tokens_details":null,"cache_creation_input_tokens":248,"cache_read_input_tokens":1800}}"#,
+        Some("0.003114"),
+        "price_table@2026-11",
+    ),
+    // 100 of the 248 for an hour: 148 × $3.75 + 100 × $6
+    (
+        r#"{"model":"claude-sonnet-4-5","usage":{"prompt_tokens":2096,"completion_tokens":100,"total_tokens":2196,"prompt_tokens_details":{"cached_tokens":1800,"cache_creation_tokens":248,"cache_creation_token_details":{"ephemeral_5m_input_tokens":148,"ephemeral_1h_input_tokens":100}},"cache_creation_input_tokens":248,"cache_read_input_tokens":1800}}"#,
+        Some("0.003339"),
+        "price_table@2026-11",
+    ),
     // o3 cost $10 a million until 2025-06-10, then $2
     (
         r#"{"model":"o3","tokens_in":1000,"timestamp":"2025-06-09T23:59:59.999Z"}"#,
