@@ -143,6 +143,12 @@ const WORKED_OUT_BY_HAND: &[(&str, Option<&str>, &str)] = &[
         Some("0.003339"),
         "price_table@2026-11",
     ),
+    // a batch on Vertex halves an hour's cache writes too: 1000 × $10 / 2
+    (
+        r#"{"model":"claude-opus-4-5","provider":"google","service_tier":"batch","tokens_in":1000,"tokens_cache_write":1000,"tokens_cache_write_1h":1000,"tokens_out":0}"#,
+        Some("0.005"),
+        "price_table@2026-11",
+    ),
     // o3 cost $10 a million until 2025-06-10, then $2
     (
         r#"{"model":"o3","tokens_in":1000,"timestamp":"2025-06-09T23:59:59.999Z"}"#,

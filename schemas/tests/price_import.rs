@@ -95,6 +95,15 @@ fn litellm_prices_become_ours() {
         cost(&table, "anthropic", "claude-x", Call::now(written)),
         some("0.00465")
     );
+    let batch_write = Call {
+        service_tier: Some("batch"),
+        ..Call::now(written)
+    };
+    assert_eq!(
+        cost(&table, "anthropic", "claude-x", batch_write),
+        some("0.002325"),
+        "half of everything, also of what an hour's cache write costs"
+    );
     assert_eq!(
         cost(&table, "google", "gemini-x", tokens(1000, 5)),
         some("0.003"),

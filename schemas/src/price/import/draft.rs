@@ -68,6 +68,23 @@ impl Plan {
         }
     }
 
+    /// Where it lists nothing but halves of `standard`, it is half of everything: LiteLLM leaves out an hour's cache writes.
+    pub(super) fn halve_the_rest(&mut self, standard: &Plan) {
+        let half = |price: Money| Money(price.0 / 2);
+        let is_half = |limit: &u64, (figure, price): (&Figure, &Money)| {
+            let usual = standard.0.get(limit).and_then(|usual| usual.get(figure));
+            usual.is_some_and(|usual| half(*usual) == *price)
+        };
+        let halves = |(limit, own): (&u64, &Figures)| own.iter().all(|listed| is_half(limit, listed));
+        if !self.0.iter().all(halves) {
+            return;
+        }
+        for (limit, usual) in &standard.0 {
+            let own = usual.iter().map(|(figure, price)| (*figure, half(*price)));
+            self.0.insert(*limit, own.collect());
+        }
+    }
+
     /// Whether it says what tokens or a call cost.
     pub(super) fn is_priced(&self) -> bool {
         let first = self.0.get(&0);
