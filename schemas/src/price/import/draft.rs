@@ -68,20 +68,26 @@ impl Plan {
         }
     }
 
-    /// Where it lists nothing but halves of `standard`, it is half of everything: LiteLLM leaves out an hour's cache writes.
+    /// Where it lists nothing but halves of `standard`, give or take rounding, it is half of everything: LiteLLM leaves out an
+    /// hour's cache writes.
     pub(super) fn halve_the_rest(&mut self, standard: &Plan) {
         let half = |price: Money| Money(price.0 / 2);
-        let is_half = |limit: &u64, (figure, price): (&Figure, &Money)| {
+        let is_half = |limit: &u64, figure: &Figure, price: &Money| {
             let usual = standard.0.get(limit).and_then(|usual| usual.get(figure));
-            usual.is_some_and(|usual| half(*usual) == *price)
+            usual.is_some_and(|usual| (half(*usual).0 - price.0).abs() <= usual.0 / 100)
         };
-        let halves = |(limit, own): (&u64, &Figures)| own.iter().all(|listed| is_half(limit, listed));
-        if !self.0.iter().all(halves) {
+        let mut listed = self
+            .0
+            .iter()
+            .flat_map(|(limit, own)| own.iter().map(move |(figure, price)| (limit, figure, price)));
+        if !listed.all(|(limit, figure, price)| is_half(limit, figure, price)) {
             return;
         }
         for (limit, usual) in &standard.0 {
-            let own = usual.iter().map(|(figure, price)| (*figure, half(*price)));
-            self.0.insert(*limit, own.collect());
+            let own = self.0.entry(*limit).or_default();
+            for (figure, price) in usual {
+                own.entry(*figure).or_insert(half(*price));
+            }
         }
     }
 
