@@ -2,30 +2,42 @@
 //!
 //! Order: the exact name, then the longest alias that matches. An alias that ends in `*` matches everything
 //! that begins with what stands before the star. An event without a provider matches a model only if no other
-//! provider's model is called the same: money and blame are never guessed.
+//! provider's model is called the same: money and blame are never guessed. Upper and lower case are alike.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Providers that go by several names: ours, and what others call it (among them the values of OpenTelemetry's
-/// `gen_ai.provider.name`).
+/// `gen_ai.provider.name`). Upper and lower case are alike, and so are `_`, `-`, `.` and a blank.
 const PROVIDER_SPELLINGS: &[(&str, &str)] = &[
     ("gemini", "google"),
-    ("gcp.gemini", "google"),
-    ("gcp.vertex_ai", "google"),
-    ("gcp.gen_ai", "google"),
+    ("gcp_gemini", "google"),
+    ("gcp_vertex_ai", "google"),
+    ("gcp_gen_ai", "google"),
     ("vertex_ai", "google"),
+    ("vertexai", "google"),
     ("vertex", "google"),
-    ("google-vertex", "google"),
-    ("google-gla", "google"),
+    ("google_vertex", "google"),
+    ("google_vertexai", "google"),
+    ("google_vertex_ai", "google"),
+    ("google_gla", "google"),
     ("google_genai", "google"),
-    ("aws.bedrock", "bedrock"),
+    ("google_gen_ai", "google"),
+    ("google_generative_ai", "google"),
+    ("google_ai_studio", "google"),
+    ("anthropic_vertex", "google"),
+    ("vertex_anthropic", "google"),
     ("aws_bedrock", "bedrock"),
-    ("amazon-bedrock", "bedrock"),
+    ("amazon_bedrock", "bedrock"),
     ("bedrock_converse", "bedrock"),
+    ("anthropic_bedrock", "bedrock"),
+    ("azure_openai", "azure"),
+    ("azure_ai_openai", "azure"),
+    ("azure_ai_inference", "azure"),
+    ("azure_ai", "azure"),
     ("mistral_ai", "mistral"),
     ("mistralai", "mistral"),
     ("x_ai", "xai"),
-    ("x-ai", "xai"),
     ("together_ai", "together"),
     ("togetherai", "together"),
     ("fireworks_ai", "fireworks"),
@@ -34,21 +46,39 @@ const PROVIDER_SPELLINGS: &[(&str, &str)] = &[
 /// Whether two names mean the same provider.
 #[must_use]
 pub fn same_provider(one: &str, other: &str) -> bool {
-    canonical(one).eq_ignore_ascii_case(canonical(other))
+    are_spelt_alike(canonical(one), canonical(other))
 }
 
 fn canonical(provider: &str) -> &str {
     PROVIDER_SPELLINGS
         .iter()
-        .find(|(spelling, _)| spelling.eq_ignore_ascii_case(provider))
+        .find(|(spelling, _)| are_spelt_alike(spelling, provider))
         .map_or(provider, |(_, name)| *name)
+}
+
+fn are_spelt_alike(one: &str, other: &str) -> bool {
+    let plain = |byte: u8| match byte {
+        b'-' | b'.' | b' ' => b'_',
+        _ => byte.to_ascii_lowercase(),
+    };
+    one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
+}
+
+/// A model's name as it is compared: in lower case.
+pub(crate) fn in_lower_case(model: &str) -> Cow<'_, str> {
+    if model.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(model.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(model)
+    }
 }
 
 /// The names of a list of models. What it finds are positions in that list.
 #[derive(Debug, Clone, Default)]
 pub struct ModelIndex {
+    /// By name, in lower case.
     exact: HashMap<String, Vec<usize>>,
-    /// Longest first.
+    /// In lower case, longest first.
     prefixes: Vec<(String, usize)>,
     providers: Vec<Option<String>>,
 }
@@ -69,21 +99,22 @@ impl ModelIndex {
         let mut taken = None;
         for (is_alias, name) in std::iter::once((false, name)).chain(aliases.into_iter().map(|a| (true, a))) {
             let prefix = name.strip_suffix('*').filter(|_| is_alias);
+            let compared = in_lower_case(prefix.unwrap_or(name));
             let rivals: Vec<usize> = match prefix {
-                Some(prefix) => self.with_prefix(prefix),
-                None => self.exact.get(name).cloned().unwrap_or_default(),
+                Some(_) => self.with_prefix(&compared),
+                None => self.exact.get(&*compared).cloned().unwrap_or_default(),
             };
             let clash = rivals
                 .iter()
                 .any(|rival| *rival != at && self.overlap(*rival, provider));
-            if clash || prefix.unwrap_or(name).trim().is_empty() {
+            if clash || compared.trim().is_empty() {
                 taken = taken.or(Some(name));
                 continue;
             }
             match prefix {
-                Some(prefix) => self.prefixes.push((prefix.to_owned(), at)),
+                Some(_) => self.prefixes.push((compared.into_owned(), at)),
                 None if rivals.contains(&at) => {}
-                None => self.exact.entry(name.to_owned()).or_default().push(at),
+                None => self.exact.entry(compared.into_owned()).or_default().push(at),
             }
         }
         self.prefixes
@@ -122,10 +153,17 @@ impl ModelIndex {
             (Some(listed), Some(given)) => same_provider(listed, given),
             _ => true,
         };
-        let listed = self.exact.get(model).map_or(&[][..], Vec::as_slice);
+        let listed = self
+            .exact
+            .get(&*in_lower_case(model))
+            .map_or(&[][..], Vec::as_slice);
         let is_exact = listed.iter().any(fits);
         let exact = listed.iter().copied().filter(move |at| is_exact && fits(at));
-        let begins = move |(prefix, at): &&(String, usize)| model.starts_with(prefix.as_str()) && fits(at);
+        let starts = move |prefix: &str| {
+            let start = model.as_bytes().get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+        };
+        let begins = move |(prefix, at): &&(String, usize)| starts(prefix) && fits(at);
         let longest = self.prefixes.iter().filter(|_| !is_exact).find(begins);
         let longest = longest.map_or(0, |(prefix, _)| prefix.len());
         let prefixed = self.prefixes.iter().filter(move |_| longest > 0).filter(begins);
@@ -164,6 +202,8 @@ mod tests {
             (None, "open", Some(3)),
             (Some("anybody"), "open-7b", Some(3)),
             (Some("gcp.gemini"), "g", Some(4)),
+            (Some("Google VertexAI"), "G", Some(4)),
+            (Some("a"), "M-1-2025", Some(0)),
             (Some("c"), "g", None),
             (None, "m-1*", None),
             (None, "", None),
@@ -175,11 +215,39 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_is_refused() {
         assert_eq!(index().add(Some("a"), "m-1", []), Err("m-1"));
+        assert_eq!(index().add(Some("a"), "M-1", []), Err("M-1"));
+        assert_eq!(index().add(Some("b"), "n", ["X*"]), Err("X*"));
         assert_eq!(index().add(Some("Gemini"), "n", ["g"]), Err("g"));
         assert_eq!(index().add(Some("c"), "open", []), Err("open"));
         assert_eq!(index().add(Some("b"), "n", ["x*"]), Err("x*"));
         assert_eq!(index().add(Some("b"), "n", ["*"]), Err("*"));
         assert_eq!(index().add(Some("b"), " ", []), Err(" "));
         assert_eq!(index().add(Some("c"), "m-1", []), Ok(()));
+    }
+
+    #[test]
+    fn providers_go_by_many_names() {
+        for (name, spellings) in [
+            (
+                "bedrock",
+                "amazon_bedrock aws.bedrock AWS_Bedrock bedrock_converse Bedrock",
+            ),
+            (
+                "google",
+                "google_genai google_vertexai vertexai VERTEX-AI gemini google_ai_studio anthropic_vertex",
+            ),
+            ("azure", "azure azure_openai azure.ai.openai azure-ai-inference"),
+            ("mistral", "mistralai mistral_ai Mistral-AI"),
+            ("xai", "x_ai xAI x.ai x-ai"),
+        ] {
+            for spelling in spellings.split(' ') {
+                assert!(
+                    same_provider(spelling, name) && same_provider(name, spelling),
+                    "{spelling}"
+                );
+            }
+        }
+        assert!(same_provider("Mistral AI", "mistral") && same_provider("my.own", "My_Own"));
+        assert!(!same_provider("azure", "openai") && !same_provider("x", "xai"));
     }
 }

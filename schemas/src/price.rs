@@ -13,10 +13,14 @@ mod names;
 
 pub mod import;
 
+pub(crate) use figures::is_standard;
 pub use figures::{Figures, Part, Plan, Quote, Rates, Tier};
 
+use std::collections::BTreeMap;
+
+use crate::model_index::in_lower_case;
 use crate::rejection::nearest;
-use crate::{CallStatus, ModelIndex, Money, Problems, Text, Time, Usage};
+use crate::{CallStatus, ModelIndex, Money, Problems, Text, Time, Usage, same_provider};
 
 /// The table that comes with aiai: the text of `config/prices.toml`.
 pub const BUILT_IN: &str = include_str!("../../config/prices.toml");
@@ -137,6 +141,13 @@ pub struct PriceTable {
     source: String,
     models: Vec<Listed>,
     index: ModelIndex,
+    /// What names of models begin with, in lower case, and the provider that made those.
+    makers: BTreeMap<String, String>,
+}
+
+/// Whose models, at whose prices, a provider runs that has no list of its own.
+fn runs_models_of(provider: &str) -> Option<&'static str> {
+    same_provider(provider, "azure").then_some("openai")
 }
 
 impl PriceTable {
@@ -175,20 +186,52 @@ impl PriceTable {
     /// The model that an event names, in any of the spellings that providers and resellers use.
     #[must_use]
     pub fn find(&self, provider: Option<&str>, model: &str) -> Option<&Listed> {
-        let find = |provider: Option<&str>, model: &str| self.listed(provider, model);
-        find(provider, model).or_else(|| names::find(&find, provider, model))
+        self.search(provider, model).flatten()
     }
 
-    /// The model of this very name. Where several providers could be meant and charge the same, it is the first of them.
-    fn listed(&self, provider: Option<&str>, model: &str) -> Option<&Listed> {
+    /// Whether a model has no price only because several providers list it, at different ones.
+    #[must_use]
+    pub fn needs_provider(&self, provider: Option<&str>, model: &str) -> bool {
+        self.search(provider, model) == Some(None)
+    }
+
+    /// Some(None): several list it at different prices.
+    fn search(&self, provider: Option<&str>, model: &str) -> Option<Option<&Listed>> {
+        let model = in_lower_case(model);
+        let find = |provider: Option<&str>, model: &str| self.listed(provider, model);
+        let found = |provider| find(provider, &model).or_else(|| names::find(&find, provider, &model));
+        found(provider).or_else(|| found(Some(runs_models_of(provider?)?)))
+    }
+
+    /// The model of this very name. Where the provider is not given, its maker's list counts; where that does not list it,
+    /// and all others charge the same, it is the first of them.
+    fn listed(&self, provider: Option<&str>, model: &str) -> Option<Option<&Listed>> {
         let mut matching = self.index.matching(provider, model);
         let first = matching.next()?;
+        let maker = self.maker(model).filter(|_| provider.is_none());
+        let is_makers = |listed: &&Listed| {
+            let listed = listed.provider.as_deref();
+            listed
+                .zip(maker)
+                .is_some_and(|(one, other)| same_provider(one, other))
+        };
+        let all = self.index.matching(provider, model).map(|at| &self.models[at]);
+        if let Some(own) = all.into_iter().find(is_makers) {
+            return Some(Some(own));
+        }
         let (first, same) = matching.fold((first, true), |(first, same), at| {
             let (one, other) = (&self.models[first].price, &self.models[at].price);
             let is_same = one.current.standard == other.current.standard && one.earlier == other.earlier;
             (first.min(at), same && is_same)
         });
-        same.then(|| &self.models[first])
+        Some(same.then(|| &self.models[first]))
+    }
+
+    /// Who made a model, as the beginning of its name tells.
+    fn maker(&self, model: &str) -> Option<&str> {
+        let mut makers = self.makers.iter();
+        let found = makers.find(|(start, _)| model.starts_with(start.as_str()));
+        found.map(|(_, maker)| maker.as_str())
     }
 
     /// The price of a model as an event names it.

@@ -4,9 +4,9 @@
 //!
 //! | shape | what is particular |
 //! |---|---|
-//! | OpenAI chat completions (also Mistral, DeepSeek, xAI, OpenRouter, Groq, …) | inclusive; where `total_tokens` says that reasoning came on top of `completion_tokens`, it is added |
+//! | OpenAI chat completions (also Mistral, DeepSeek, xAI, OpenRouter, Groq, LiteLLM, …) | inclusive; where `total_tokens` says that reasoning came on top of `completion_tokens`, it is added |
 //! | OpenAI Responses | inclusive |
-//! | Anthropic Messages | `input_tokens` leaves out cache reads and writes; writes of five minutes and of an hour apart |
+//! | Anthropic Messages | `input_tokens` leaves out cache reads and writes; writes of five minutes and of an hour apart; fast mode and inference in the US are tiers of service (`fast`, `us`, `batch_us`, …) |
 //! | Google Gemini | thoughts come on top of candidates, tool-use prompts on top of the prompt |
 //! | Bedrock Converse | `inputTokens` leaves out cache reads and writes |
 //! | Cohere | `billed_units` |
@@ -23,6 +23,7 @@ use std::fmt::Display;
 
 use serde_json::value::RawValue;
 
+use crate::price::is_standard;
 use crate::rejection::{Reason, Rejection};
 use crate::{Money, Text, Usage, limits};
 use fields::Fields;
@@ -38,6 +39,8 @@ struct Found<'a> {
     reasoning: Option<u64>,
     cost: Option<Money>,
     service_tier: Option<Text<'a>>,
+    /// What else decides the price, and goes into the tier: speed and place.
+    surcharges: Vec<&'static str>,
 }
 
 /// Fills in what `raw`, the provider's usage object, says about the call.
@@ -73,7 +76,13 @@ pub(crate) fn merge<'a>(usage: &mut Usage<'a>, raw: &'a RawValue) -> Result<(), 
     agree("tokens_reasoning", &mut usage.tokens_reasoning, found.reasoning)?;
     agree("cost_usd", &mut usage.cost_usd, found.cost)?;
     let tier = found.service_tier.map(|tier| Text(Cow::Owned(tier.to_string())));
-    agree("service_tier", &mut usage.service_tier, tier)
+    agree("service_tier", &mut usage.service_tier, tier)?;
+    if !found.surcharges.is_empty() {
+        let own = usage.service_tier.as_deref().filter(|tier| !is_standard(tier));
+        let parts: Vec<&str> = own.into_iter().chain(found.surcharges).collect();
+        usage.service_tier = Some(Text(Cow::Owned(parts.join("_"))));
+    }
+    Ok(())
 }
 
 /// The event's own value wins where the object says nothing, and must be the same where it does.

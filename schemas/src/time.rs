@@ -38,6 +38,9 @@ pub enum TimeError {
     /// The time is outside the years 0000 to 9999.
     #[error("is outside the years 0000 to 9999")]
     Range,
+    /// The text is one of the last two days that RFC 3339 can write, which no clock here can.
+    #[error("is too far ahead")]
+    Ahead,
     /// The text is not RFC 3339.
     #[error("is not an RFC 3339 time with Z or an offset")]
     Text,
@@ -84,11 +87,44 @@ impl FromStr for Time {
             && separated(13, b":")
             && separated(16, b":")
             && bytes.last() != Some(&b']');
-        if !shaped {
+        if !shaped || !is_offset_within_a_day(bytes) {
             return Err(TimeError::Text);
         }
-        let timestamp = PARSER.parse_timestamp(bytes).map_err(|_| TimeError::Text)?;
+        let timestamp = match PARSER.parse_timestamp(bytes) {
+            Ok(timestamp) => timestamp,
+            Err(_) => parse_unusual(text)?,
+        };
         Time::in_range(timestamp.as_microsecond()).ok_or(TimeError::Range)
+    }
+}
+
+/// The parser takes offsets of up to 25 hours, RFC 3339 has 23.
+fn is_offset_within_a_day(bytes: &[u8]) -> bool {
+    let mut rest = bytes.iter().skip(17);
+    let signed = rest.any(|byte| matches!(byte, b'+' | b'-'));
+    !signed
+        || matches!(
+            (rest.next(), rest.next()),
+            (Some(b'0' | b'1'), _) | (Some(b'2'), Some(b'0'..=b'3'))
+        )
+}
+
+/// What RFC 3339 has and the parser does not: more than nine digits of fraction, and the last days of the year 9999.
+fn parse_unusual(text: &str) -> Result<Timestamp, TimeError> {
+    let at = text.find('.').map_or(text.len(), |point| point + 1);
+    let (start, rest) = text.split_at_checked(at).ok_or(TimeError::Text)?;
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let short = format!("{start}{}{}", &rest[..digits.min(6)], &rest[digits..]);
+    let parse = |text: &str| PARSER.parse_timestamp(text).ok();
+    if let Some(timestamp) = parse(&short) {
+        return Ok(timestamp);
+    }
+    let earlier = short
+        .strip_prefix("9999-12-3")
+        .map(|rest| format!("9998-12-3{rest}"));
+    match earlier.and_then(|earlier| parse(&earlier)) {
+        Some(_) => Err(TimeError::Ahead),
+        None => Err(TimeError::Text),
     }
 }
 
@@ -168,6 +204,8 @@ mod tests {
             "2026-11-20t07:00:00.123000z",
             "2026-11-20 08:30:00.123+01:30",
             "2026-11-20T07:00:00.123000999+00:00",
+            "2026-11-20T07:00:00.123000999999Z",
+            "2026-11-21T06:59:00.123000999999999+23:59",
         ] {
             assert_eq!(
                 text.parse::<Time>().unwrap().to_string(),
@@ -196,8 +234,17 @@ mod tests {
             "1795158000123",
             "2026-11-20T07:00:00Zé",
             "-000001-11-20T07:00:00Z",
+            "2026-11-20T07:00:00+25:00",
+            "2026-11-20T07:00:00.5-24:00",
+            "2026-11-20T07:00:00+",
+            "2026-11-20T07:00:00.123456789012",
+            "2026-11-20T07:00:00.é",
+            "9999-12-32T00:00:00Z",
         ] {
             assert_eq!(text.parse::<Time>(), Err(TimeError::Text), "{text}");
+        }
+        for text in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999999Z"] {
+            assert_eq!(text.parse::<Time>(), Err(TimeError::Ahead), "{text}");
         }
         assert_eq!(Time::from_millis(1_795_158_000), Err(TimeError::Seconds));
         assert_eq!(Time::from_millis(i64::MAX), Err(TimeError::Range));

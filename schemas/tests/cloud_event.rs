@@ -336,3 +336,38 @@ fn a_trace_parent_fills_what_the_body_leaves_out() {
         assert_eq!(trace(parent, bare), None, "{parent}");
     }
 }
+
+#[test]
+fn data_is_there_once_and_base_64_is_base_64() {
+    let structured = [("content-type", headers::CLOUD_EVENT)];
+    for (data, reason) in [
+        (r#""data":{"a":1},"data_base64":"AAA=""#, Reason::Inconsistent),
+        (r#""data_base64":"!!!""#, Reason::UnknownValue),
+        (
+            r#""data":{"name":"n","kind":"gauge","value":1},"data_base64":"AAA=""#,
+            Reason::Inconsistent,
+        ),
+    ] {
+        let payload = format!(r#"{{"specversion":"1.0","id":"1","source":"s","type":"t",{data}}}"#);
+        for kind in [Kind::Event, Kind::Metric] {
+            let message = Message {
+                kind,
+                headers: &structured,
+                payload: payload.as_bytes(),
+            };
+            assert_eq!(
+                refused(message),
+                [(None, reason, "data_base64".to_owned())],
+                "{payload}"
+            );
+        }
+    }
+    let payload =
+        br#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":null,"data_base64":"AAA="}"#;
+    let event = one(Message {
+        kind: Kind::Event,
+        headers: &structured,
+        payload,
+    });
+    assert_eq!(event["data"], json!({"data_base64": "AAA="}));
+}

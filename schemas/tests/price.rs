@@ -95,6 +95,60 @@ const WORKED_OUT_BY_HAND: &[(&str, Option<&str>, &str)] = &[
         None,
         "unpriced",
     ),
+    // Anthropic's fast mode: twice $5; in the US another tenth; a batch in the US half of that; older models have neither
+    (
+        r#"{"model":"claude-opus-5","usage":{"input_tokens":1000,"output_tokens":0,"service_tier":"standard","speed":"fast"}}"#,
+        Some("0.01"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-opus-5","usage":{"input_tokens":1000,"output_tokens":0,"speed":"fast","inference_geo":"us"}}"#,
+        Some("0.011"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-opus-5","service_tier":"batch","usage":{"input_tokens":1000,"output_tokens":0,"service_tier":"batch","inference_geo":"us"}}"#,
+        Some("0.00275"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-opus-5","service_tier":"standard","usage":{"input_tokens":1000,"output_tokens":0,"service_tier":"standard","speed":"standard","inference_geo":"not_available"}}"#,
+        Some("0.005"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-sonnet-4-5","usage":{"input_tokens":1000,"output_tokens":0,"speed":"fast"}}"#,
+        None,
+        "unpriced",
+    ),
+    (
+        r#"{"model":"claude-sonnet-4-5","usage":{"input_tokens":1000,"output_tokens":0,"inference_geo":"us"}}"#,
+        None,
+        "unpriced",
+    ),
+    // LiteLLM: prompt_tokens are inclusive. (2096 - 1800 - 248) × $3 + 1800 × $0.30 + 248 × $3.75 + 100 × $15
+    (
+        r#"{"model":"claude-sonnet-4-5","usage":{"prompt_tokens":2096,"completion_tokens":100,"total_tokens":2196,"prompt_tokens_details":{"cached_tokens":1800},"cache_creation_input_tokens":248,"cache_read_input_tokens":1800}}"#,
+        Some("0.003114"),
+        "price_table@2026-11",
+    ),
+    (
+        r#"{"model":"claude-sonnet-4-5","usage":{"prompt_tokens":2096,"completion_tokens":100,"total_tokens":2196,"prompt_tokens_details":null,"cache_creation_input_tokens":248,"cache_read_input_tokens":1800}}"#,
+        Some("0.003114"),
+        "price_table@2026-11",
+    ),
+    // 100 of the 248 for an hour: 148 × $3.75 + 100 × $6
+    (
+        r#"{"model":"claude-sonnet-4-5","usage":{"prompt_tokens":2096,"completion_tokens":100,"total_tokens":2196,"prompt_tokens_details":{"cached_tokens":1800,"cache_creation_tokens":248,"cache_creation_token_details":{"ephemeral_5m_input_tokens":148,"ephemeral_1h_input_tokens":100}},"cache_creation_input_tokens":248,"cache_read_input_tokens":1800}}"#,
+        Some("0.003339"),
+        "price_table@2026-11",
+    ),
+    // a batch on Vertex halves an hour's cache writes too: 1000 × $10 / 2
+    (
+        r#"{"model":"claude-opus-4-5","provider":"google","service_tier":"batch","tokens_in":1000,"tokens_cache_write":1000,"tokens_cache_write_1h":1000,"tokens_out":0}"#,
+        Some("0.005"),
+        "price_table@2026-11",
+    ),
     // o3 cost $10 a million until 2025-06-10, then $2
     (
         r#"{"model":"o3","tokens_in":1000,"timestamp":"2025-06-09T23:59:59.999Z"}"#,
@@ -286,6 +340,82 @@ fn the_table_that_comes_with_aiai_is_sound() {
     let table = built_in();
     assert!(table.len() > 300);
     assert_eq!(table.source(), "price_table@2026-11");
+}
+
+#[test]
+fn without_a_provider_the_makers_own_prices_count() {
+    let table = built_in();
+    let mut names = 0;
+    for listed in table.models() {
+        let all = std::iter::once(&listed.name).chain(&listed.aliases);
+        for name in all.filter(|name| !name.ends_with('*')) {
+            let found = table.find(None, name);
+            let is_open = name.contains("gpt-oss") || name.contains("llama");
+            assert_eq!(found.is_none(), table.needs_provider(None, name), "{name}");
+            assert!(
+                found.is_some() || is_open,
+                "{name} has no price without a provider"
+            );
+            names += 1;
+        }
+    }
+    assert!(names > 500);
+    for (model, maker) in [
+        ("claude-sonnet-4", "anthropic"),
+        ("claude-opus-4-6", "anthropic"),
+        ("claude-3-5-haiku-20241022", "anthropic"),
+        ("Claude-Sonnet-4-5", "anthropic"),
+        ("GPT-4o", "openai"),
+        ("gpt-5-2025-08-07", "openai"),
+        ("o3", "openai"),
+        ("models/Gemini-2.5-Pro", "google"),
+        ("mistral-medium-2505", "mistral"),
+        ("mistral-large-latest", "mistral"),
+        ("grok-3-mini", "xai"),
+        ("deepseek-chat", "deepseek"),
+        ("command-r-plus-08-2024", "cohere"),
+    ] {
+        let found = table.find(None, model).expect(model);
+        assert_eq!(found.provider.as_deref(), Some(maker), "{model}");
+    }
+    for open in ["gpt-oss-120b", "gpt-oss-20b", "openai/gpt-oss-120b"] {
+        assert!(table.find(None, open).is_none(), "{open}");
+        assert!(!table.needs_provider(Some("groq"), open), "{open}");
+    }
+    assert!(!table.needs_provider(None, "unheard-of"));
+}
+
+#[test]
+fn a_maker_without_models_is_refused() {
+    let text = "version = \"1\"\n[makers]\nclaude = \"anthropik\"\n\"\" = \"x\"\n[[model]]\nname = \"n\"\nprovider = \"x\"\ninput = 1\noutput = 2\n";
+    let problems = PriceTable::parse("p.toml", text).expect_err("two slips");
+    let lines: Vec<usize> = problems.0.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [3, 4], "{problems}");
+}
+
+#[test]
+fn providers_are_known_by_the_names_that_libraries_send() {
+    let table = built_in();
+    for (provider, model) in [
+        ("azure.ai.openai", "gpt-4o"),
+        ("azure_openai", "GPT-4o-2024-08-06"),
+        ("Azure", "gpt-4o"),
+        ("OpenAI", "gpt-4o"),
+        ("amazon_bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("aws bedrock", "Anthropic.Claude-Sonnet-4-5-20250929-v1:0"),
+        ("google_vertexai", "gemini-2.5-pro"),
+        ("anthropic-vertex", "claude-sonnet-4-5@20250929"),
+        ("mistralai", "mistral-medium-2505"),
+        ("x.ai", "grok-3-mini"),
+    ] {
+        assert!(table.price(Some(provider), model).is_some(), "{provider} {model}");
+    }
+    assert!(table.price(Some("azure"), "claude-sonnet-4-5").is_none());
+    let own =
+        format!("{BUILT_IN}\n[[model]]\nname = \"gpt-4o\"\nprovider = \"azure\"\ninput = 7\noutput = 8\n");
+    let own = PriceTable::parse("p.toml", &own).expect("sound");
+    let price = own.price(Some("azure_openai"), "gpt-4o").expect("its own");
+    assert_eq!(price.current.standard.rates.input, "7".parse().expect("money"));
 }
 
 /// Nano-dollars as a fraction whose parts are never rounded.

@@ -65,6 +65,24 @@ fn at(call: Call<'static>, day: &str) -> Call<'static> {
 }
 
 #[test]
+fn a_batch_of_litellms_halves_an_hours_cache_writes_too() {
+    let table = read(&import(Format::Litellm, "l.json", LITELLM, "7").expect("imported"));
+    let written = Tokens {
+        tokens_in: 1000,
+        cache_write: 1000,
+        cache_write_1h: 400,
+        ..Tokens::default()
+    };
+    let batch = Call {
+        service_tier: Some("batch"),
+        ..Call::now(written)
+    };
+    // half of 600 × $3.75 + 400 × $6
+    let half = cost(&table, "anthropic", "claude-x", batch);
+    assert_eq!(half.as_deref(), Some("0.002325"));
+}
+
+#[test]
 fn litellm_prices_become_ours() {
     assert_eq!(Format::of(LITELLM), Some(Format::Litellm));
     let imported = import(Format::Litellm, "l.json", LITELLM, "7").expect("imported");

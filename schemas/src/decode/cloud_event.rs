@@ -264,6 +264,7 @@ impl<'a> Envelope<'a> {
                 "send CloudEvents 1.0",
             ));
         }
+        self.check_data()?;
         let time = self.time.as_deref().map(|time| {
             time.parse::<Time>().map_err(|error| {
                 let problem = format!("is \"{}\", which {error}", shown(time));
@@ -283,6 +284,24 @@ impl<'a> Envelope<'a> {
             subject: self.subject.as_deref(),
             trace_id: self.trace_parent.as_deref().and_then(trace_id),
         })
+    }
+
+    /// Data is there once, and base 64 is base 64.
+    fn check_data(&self) -> Result<(), Rejection> {
+        let Some(in_base64) = self.data_base64.as_deref() else {
+            return Ok(());
+        };
+        if self.data.is_some() {
+            let problem = "is given beside data, which CloudEvents do not allow";
+            let fix = "send data or data_base64, not both";
+            return Err(Rejection::new(Reason::Inconsistent, "data_base64", problem, fix));
+        }
+        if !binary::is_base64(in_base64) {
+            let problem = format!("is \"{}\", not base 64", shown(in_base64));
+            let fix = "send the bytes in base 64 (RFC 4648 section 4), padded with =";
+            return Err(Rejection::new(Reason::UnknownValue, "data_base64", problem, fix));
+        }
+        Ok(())
     }
 
     fn decode(

@@ -130,6 +130,8 @@ impl<'t> BareWord<'t> {
                         .count();
                     let word = &text[start..at];
                     if !after_number && Self::fix(word).is_some() {
+                        let is_negative = start > 0 && bytes[start - 1] == b'-';
+                        let word = &text[start - usize::from(is_negative)..at];
                         return Some(BareWord { word, key });
                     }
                 }
@@ -140,7 +142,7 @@ impl<'t> BareWord<'t> {
     }
 
     fn fix(word: &str) -> Option<(Reason, &'static str)> {
-        match word {
+        match word.trim_start_matches('-') {
             "NaN" | "nan" | "Infinity" | "infinity" | "inf" | "Inf" => {
                 Some((Reason::NotFinite, "send a finite number, or leave the field out"))
             }

@@ -215,7 +215,7 @@ impl Figures {
 }
 
 /// Whether a tier of service goes by the standard prices.
-pub(super) fn is_standard(name: &str) -> bool {
+pub(crate) fn is_standard(name: &str) -> bool {
     STANDARD
         .iter()
         .any(|standard| standard.eq_ignore_ascii_case(name))

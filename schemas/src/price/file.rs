@@ -15,7 +15,7 @@ use toml::value::Datetime;
 use super::figures::is_standard;
 use super::{Figures, Listed, Plan, Price, PriceTable, Rates, SOURCE_PREFIX, Tier};
 use crate::problems::{Checking, Problems};
-use crate::{ModelIndex, Money, Time};
+use crate::{ModelIndex, Money, Time, same_provider};
 
 /// A million tokens cost at most so many dollars: beyond it a figure was meant per token or in another unit.
 const PRICE_DOLLARS_MAX: i64 = 10_000;
@@ -30,6 +30,8 @@ const STEPS_MAX: usize = 32;
 #[serde(deny_unknown_fields)]
 struct File {
     version: Spanned<String>,
+    #[serde(default)]
+    makers: BTreeMap<Spanned<String>, String>,
     #[serde(default, rename = "model")]
     models: Vec<Spanned<Model>>,
 }
@@ -185,12 +187,31 @@ pub(super) fn parse(file: &str, text: &str) -> Result<PriceTable, Problems> {
             price: price(&mut checking, spanned),
         });
     }
+    let makers = makers(&mut checking, &parsed);
     let source = format!("{SOURCE_PREFIX}{}", parsed.version.as_ref());
     checking.finish(PriceTable {
         source,
         models,
         index,
+        makers,
     })
+}
+
+/// What names of models begin with, in lower case, and who made those. A maker without a model in the table is a slip.
+fn makers(checking: &mut Checking<'_>, file: &File) -> BTreeMap<String, String> {
+    let mut makers = BTreeMap::new();
+    for (start, maker) in &file.makers {
+        let is_listed = file.models.iter().any(|model| {
+            let provider = model.as_ref().provider.as_deref();
+            provider.is_some_and(|provider| same_provider(provider, maker))
+        });
+        if start.as_ref().is_empty() || !is_listed {
+            let problem = "makers: write the beginning of a name, and a provider that has models here";
+            checking.note(&start.span(), problem);
+        }
+        makers.insert(start.as_ref().to_ascii_lowercase(), maker.clone());
+    }
+    makers
 }
 
 fn check_version(checking: &mut Checking<'_>, version: &Spanned<String>) {

@@ -13,8 +13,9 @@ use serde_json::value::RawValue;
 
 use super::PriceTable;
 use crate::decode::syntax::Members;
+use crate::model_index::in_lower_case;
 use crate::rejection::shown;
-use crate::{ModelIndex, Problem, Problems, Text};
+use crate::{ModelIndex, Problem, Problems, Text, same_provider};
 use draft::Draft;
 
 /// Bytes of a file: ten times the larger of the two.
@@ -100,7 +101,17 @@ pub fn import(format: Format, file: &str, text: &str, version: &str) -> Result<I
         return Err(reading.fail(text, problem.to_owned()));
     }
     let models = kept.len();
-    let written = draft::write(file, version, kept.iter().map(|(_, draft)| draft));
+    let built_in = PriceTable::parse(super::BUILT_IN_NAME, super::BUILT_IN)?;
+    let is_kept = |maker: &str| {
+        kept.iter()
+            .any(|(_, draft)| same_provider(&draft.provider, maker))
+    };
+    let makers = built_in.makers.iter();
+    let makers: Vec<_> = makers
+        .map(|(start, maker)| (start.as_str(), maker.as_str()))
+        .filter(|(_, maker)| is_kept(maker))
+        .collect();
+    let written = draft::write(file, version, &makers, kept.iter().map(|(_, draft)| draft));
     PriceTable::parse("the table made of it", &written)?;
     reading.left_out.sort_by_key(|left_out| left_out.line);
     Ok(Imported {
@@ -112,15 +123,16 @@ pub fn import(format: Format, file: &str, text: &str, version: &str) -> Result<I
 
 /// Leaves out aliases that a model of the same provider has already. Names come first: a name always wins.
 fn keep_aliases(reading: &mut Reading<'_>, kept: &mut [(usize, Draft)]) {
-    let name = |draft: &Draft| (draft.provider.clone(), draft.name.clone());
+    let name = |draft: &Draft| (draft.provider.clone(), draft.name.to_ascii_lowercase());
     let mut taken: BTreeSet<(String, String)> = kept.iter().map(|(_, draft)| name(draft)).collect();
     for (line, draft) in kept {
         let mut own = BTreeSet::new();
         for alias in std::mem::take(&mut draft.aliases) {
-            if alias == draft.name || !own.insert(alias.clone()) {
+            let compared = in_lower_case(&alias).into_owned();
+            if compared == draft.name.to_ascii_lowercase() || !own.insert(compared.clone()) {
                 continue;
             }
-            if taken.insert((draft.provider.clone(), alias.clone())) {
+            if taken.insert((draft.provider.clone(), compared)) {
                 draft.aliases.push(alias);
             } else {
                 let why = format!("without the alias {}, which another model has", shown(&alias));

@@ -6,11 +6,11 @@
 
 use crate::same_provider;
 
-/// What stands in front of a model's own name, and goes.
+/// What stands in front of a model's own name, and goes. In lower case, as all names are when they come here.
 const FOLDERS: [&str; 4] = [
     "models/",
     "publishers/google/models/",
-    "tunedModels/",
+    "tunedmodels/",
     "openai/responses/",
 ];
 /// Regions of Bedrock's inference profiles.

@@ -45,12 +45,16 @@ pub(super) fn read<'a>(fields: &Fields<'a>) -> Result<Found<'a>, Rejection> {
     }
 }
 
-const ANTHROPIC_ONLY: [&str; 4] = [
+const ANTHROPIC_ONLY: [&str; 6] = [
     "cache_creation_input_tokens",
     "cache_read_input_tokens",
     "cache_creation",
     "server_tool_use",
+    "speed",
+    "inference_geo",
 ];
+/// What Anthropic charges otherwise than its standard prices: fields, and values of them.
+const SURCHARGES: [(&str, &str); 2] = [("speed", "fast"), ("inference_geo", "us")];
 
 /// OpenAI chat completions, and everybody who answers like it.
 fn chat<'a>(fields: &Fields<'a>) -> Result<Found<'a>, Rejection> {
@@ -64,10 +68,15 @@ fn chat<'a>(fields: &Fields<'a>) -> Result<Found<'a>, Rejection> {
     };
     let cached = match of(&input, &["cached_tokens"])? {
         Some(cached) => Some(cached),
-        // DeepSeek and Mistral say it beside the prompt's tokens.
-        None => fields.count(&["prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens"])?,
+        // DeepSeek, Mistral and LiteLLM say it beside the prompt's tokens.
+        None => fields.count(&[
+            "prompt_cache_hit_tokens",
+            "num_cached_tokens",
+            "cached_tokens",
+            "cache_read_input_tokens",
+        ])?,
     };
-    let written = of(&input, &["cache_write_tokens", "cache_creation_tokens"])?;
+    let (written, hour) = chat_cache_writes(fields, input.as_ref())?;
     let reasoning = match of(&output, &["reasoning_tokens"])? {
         Some(reasoning) => Some(reasoning),
         None => fields.count(&["reasoning_tokens"])?,
@@ -82,11 +91,32 @@ fn chat<'a>(fields: &Fields<'a>) -> Result<Found<'a>, Rejection> {
         tokens_out: sum(fields.place("completion_tokens"), &[completion, on_top])?,
         cache_read: cached,
         cache_write: written.filter(|written| *written > 0),
-        cache_write_1h: None,
+        cache_write_1h: hour.filter(|hour| *hour > 0),
         reasoning,
         cost: charged(fields)?,
         service_tier: fields.text("service_tier"),
+        ..Found::default()
     })
+}
+
+/// All cache writes, and those for an hour. LiteLLM has Anthropic's counts within the details, or beside the prompt's tokens,
+/// which include them.
+fn chat_cache_writes(
+    fields: &Fields<'_>,
+    details: Option<&Fields<'_>>,
+) -> Result<(Option<u64>, Option<u64>), Rejection> {
+    let beside = fields.count(&["cache_creation_input_tokens"])?;
+    let Some(details) = details else {
+        return Ok((beside, None));
+    };
+    let within = details.count(&["cache_write_tokens", "cache_creation_tokens"])?;
+    let Some(lifetimes) = details.object(&["cache_creation_token_details"])? else {
+        return Ok((within.or(beside), None));
+    };
+    let minutes = lifetimes.count(&["ephemeral_5m_input_tokens"])?;
+    let hour = lifetimes.count(&["ephemeral_1h_input_tokens"])?;
+    let split = sum(details.place("cache_creation_token_details"), &[minutes, hour])?;
+    Ok((within.or(beside).or(split), hour))
 }
 
 /// What OpenRouter says it charged; with a key of the caller's own, what the provider behind it charged is not in `cost`.
@@ -162,6 +192,11 @@ fn messages<'a>(fields: &Fields<'a>) -> Result<Found<'a>, Rejection> {
         cache_write_1h: hour.filter(|hour| *hour > 0),
         reasoning,
         service_tier: fields.text("service_tier"),
+        surcharges: SURCHARGES
+            .into_iter()
+            .filter(|(field, value)| fields.text(field).as_deref() == Some(value))
+            .map(|(_, value)| value)
+            .collect(),
         ..Found::default()
     })
 }

@@ -50,6 +50,11 @@ pub(super) struct Base64<'a> {
     pub(super) data_base64: &'a str,
 }
 
+/// Whether a text is bytes in base 64. Nothing is kept of them.
+pub(super) fn is_base64(text: &str) -> bool {
+    STANDARD.decode(text).is_ok()
+}
+
 /// What HTTP and NATS headers escape as `%E2%82%AC`. What is no such escape stays as it is.
 pub(super) fn unescaped(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {

@@ -68,6 +68,29 @@ impl Plan {
         }
     }
 
+    /// Where it lists nothing but halves of `standard`, give or take rounding, it is half of everything: LiteLLM leaves out an
+    /// hour's cache writes.
+    pub(super) fn halve_the_rest(&mut self, standard: &Plan) {
+        let half = |price: Money| Money(price.0 / 2);
+        let is_half = |limit: &u64, figure: &Figure, price: &Money| {
+            let usual = standard.0.get(limit).and_then(|usual| usual.get(figure));
+            usual.is_some_and(|usual| (half(*usual).0 - price.0).abs() <= usual.0 / 100)
+        };
+        let mut listed = self
+            .0
+            .iter()
+            .flat_map(|(limit, own)| own.iter().map(move |(figure, price)| (limit, figure, price)));
+        if !listed.all(|(limit, figure, price)| is_half(limit, figure, price)) {
+            return;
+        }
+        for (limit, usual) in &standard.0 {
+            let own = self.0.entry(*limit).or_default();
+            for (figure, price) in usual {
+                own.entry(*figure).or_insert(half(*price));
+            }
+        }
+    }
+
     /// Whether it says what tokens or a call cost.
     pub(super) fn is_priced(&self) -> bool {
         let first = self.0.get(&0);
@@ -99,12 +122,21 @@ pub(super) fn per_million(text: &str) -> Option<Money> {
 }
 
 /// The table of these models.
-pub(super) fn write<'d>(file: &str, version: &str, drafts: impl Iterator<Item = &'d Draft>) -> String {
+pub(super) fn write<'d>(
+    file: &str,
+    version: &str,
+    makers: &[(&str, &str)],
+    drafts: impl Iterator<Item = &'d Draft>,
+) -> String {
     let file = file.replace(char::is_control, " ");
     let mut out = format!(
         "# Made of {file} by `aiai prices import`.\n\nversion = {}\n",
         quoted(version)
     );
+    let makers = makers
+        .iter()
+        .map(|(start, maker)| format!("{} = {}\n", quoted(start), quoted(maker)));
+    out += &makers.fold("\n[makers]\n".to_owned(), |lines, line| lines + &line);
     for draft in drafts {
         // Writing to a String cannot fail.
         let _ = write_model(&mut out, draft);

@@ -100,7 +100,10 @@ fn model<'a>(
     if !draft.standard.is_priced() {
         return Ok(Err("has no price per token".into()));
     }
-    for plan in draft.service_tiers.values_mut() {
+    for (tier, plan) in &mut draft.service_tiers {
+        if tier == "batch" {
+            plan.halve_the_rest(&draft.standard);
+        }
         plan.complete(Some(&draft.standard));
     }
     Ok(Ok(draft))

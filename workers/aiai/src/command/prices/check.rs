@@ -102,7 +102,9 @@ fn select(since: i64) -> String {
 
 fn row(table: &PriceTable, unpriced: Unpriced) -> Row {
     let listed = table.find(unpriced.provider.as_deref(), &unpriced.model);
+    let needs_provider = table.needs_provider(unpriced.provider.as_deref(), &unpriced.model);
     let nearest = match listed {
+        None if needs_provider => None,
         Some(listed) => Some(listed.name.as_str()),
         None => table.nearest(&unpriced.model),
     };
@@ -117,6 +119,7 @@ fn row(table: &PriceTable, unpriced: Unpriced) -> Row {
         }
         (Some(_), _) if !has_tier => "list this service_tier with the model".to_owned(),
         (Some(_), _) => "this table has a price: run aiai prices rerate".to_owned(),
+        (None, _) if needs_provider => super::NEEDS_PROVIDER.to_owned(),
         (None, Some(name)) => format!("add it to the table, or as an alias of {name} if it costs the same"),
         (None, None) => "add it to the table".to_owned(),
     };

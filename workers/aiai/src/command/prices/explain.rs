@@ -113,7 +113,7 @@ struct Step {
 pub(super) fn show(config: &Config, options: &PricesShow) -> anyhow::Result<ExitCode> {
     let table = tables::prices(config)?;
     let Some(listed) = table.find(options.provider.as_deref(), &options.model) else {
-        return Err(unknown(&table, &options.model).into());
+        return Err(unknown(&table, options.provider.as_deref(), &options.model).into());
     };
     let tokens = tokens(options)?;
     let now = Timestamp::now().as_second();
@@ -150,8 +150,9 @@ pub(super) fn show(config: &Config, options: &PricesShow) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn unknown(table: &PriceTable, model: &str) -> NotFound {
+fn unknown(table: &PriceTable, provider: Option<&str>, model: &str) -> NotFound {
     let fix = match table.nearest(model) {
+        _ if table.needs_provider(provider, model) => super::NEEDS_PROVIDER.to_owned(),
         Some(name) => format!("did you mean {name}?"),
         None => "add it to the table of prices.file".to_owned(),
     };

@@ -13,6 +13,9 @@ use crate::cli::prices::PricesCommand;
 use crate::config::Config;
 use crate::output::{Format, Printer};
 
+/// What to do about a model that the table has more than one price for.
+const NEEDS_PROVIDER: &str = "several providers list it at different prices: send `provider`";
+
 /// Runs one of them.
 pub async fn run(config: &Config, command: &PricesCommand) -> anyhow::Result<ExitCode> {
     match command {

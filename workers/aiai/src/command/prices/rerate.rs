@@ -89,7 +89,8 @@ pub(super) async fn rerate(config: &Config, options: &PricesRerate) -> anyhow::R
     let mut sums: BTreeMap<(String, Option<String>), Sum> = BTreeMap::new();
     loop {
         let body = Bytes::from(serde_json::to_vec(&request)?);
-        let answer = context.request(SUBJECT, "sink", body, TIMEOUT).await?;
+        let answer = context.request(SUBJECT, "sink", body, TIMEOUT).await;
+        let answer = answer.map_err(|error| cut_short(error, &request))?;
         let answer: Answer = serde_json::from_slice(&answer)?;
         for change in answer.models {
             let key = (change.model.clone(), change.provider.clone());
@@ -99,6 +100,16 @@ pub(super) async fn rerate(config: &Config, options: &PricesRerate) -> anyhow::R
         request.after = Some(next);
     }
     report(options, &source, sums)
+}
+
+/// Says what was changed where an answer is missing: the sink may have stored that batch all the same.
+fn cut_short(error: bus::Error, request: &Request) -> anyhow::Error {
+    let has_begun = request.after.is_some() || matches!(error, bus::Error::RequestTimeout { .. });
+    let error = anyhow::Error::from(error);
+    match (has_begun, request.dry_run) {
+        (true, false) => error.context("a part may be done already; run it again, it ends the same"),
+        _ => error,
+    }
 }
 
 fn add(sum: &mut Sum, change: &Change) {
