@@ -213,7 +213,7 @@ fn calls_that_two_tell_of_in_traces_of_their_own() {
     );
     let langchain = calls(include_bytes!("fixtures/openinference_langchain.traces.pb"));
     let inputs: Vec<_> = langchain.iter().map(|call| &call[1]).collect();
-    assert_eq!(inputs, [180, 182], "{langchain:?}");
+    assert_eq!(inputs, [182, 180], "{langchain:?}");
 }
 
 #[test]
