@@ -114,6 +114,67 @@ fn agents_and_what_is_around_a_call_are_no_calls() {
 }
 
 #[test]
+fn operations_of_litellm_and_others_are_calls() {
+    let counted = json!({"gen_ai.system": "openai", "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 10,
+        "gen_ai.usage.output_tokens": 5, "gen_ai.usage.details.cached_tokens": 4, "gen_ai.cost.total_cost": 0.25});
+    let count = |operation: &str, more: &Value| {
+        let mut pairs = json!({"gen_ai.operation.name": operation});
+        let members = pairs.as_object_mut().expect("an object");
+        members.extend(more.as_object().expect("an object").clone());
+        calls(&[span(1, 0, &pairs)])
+    };
+    for operation in [
+        "acompletion",
+        "completion",
+        "aembedding",
+        "aresponses",
+        "anthropic_messages",
+        "atext_completion",
+        "agenerate_content",
+        "chat.completions",
+    ] {
+        let calls = count(operation, &counted);
+        let [call] = &calls[..] else {
+            panic!("{operation}: {calls:?}")
+        };
+        assert_eq!(
+            (&call["tokens_in"], &call["tokens_cache_read"], &call["cost_usd"]),
+            (&json!(10), &json!(4), &json!(0.25))
+        );
+        // One that failed has no tokens.
+        assert_eq!(count(operation, &json!({"gen_ai.request.model": "m"})).len(), 1);
+    }
+    assert_eq!(count("something_new", &counted).len(), 1);
+    assert!(count("something_new", &json!({"gen_ai.request.model": "m"})).is_empty());
+    for operation in [
+        "invoke_agent",
+        "create_agent",
+        "execute_tool",
+        "invoke_workflow",
+        "execute_event_loop_cycle",
+    ] {
+        assert!(count(operation, &counted).is_empty(), "{operation}");
+    }
+}
+
+#[test]
+fn calls_at_the_same_time_are_each_counted() {
+    let scope = |name: &str, ids: [u8; 2]| {
+        let call = json!({"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"});
+        json!({"scope": {"name": name}, "spans": ids.map(|id| span(id, 0, &call))})
+    };
+    let request =
+        json!({"resourceSpans": [{"scopeSpans": [scope("inner", [1, 2]), scope("outer", [3, 4])]}]});
+    let mapped = map_bytes(
+        Signal::Traces,
+        Encoding::Json,
+        request.to_string().as_bytes(),
+        NOW,
+    );
+    assert_eq!(of(Kind::Usage, &items(mapped.expect("a request"))).len(), 2);
+}
+
+#[test]
 fn the_vercel_sdk_tells_of_anthropic_without_the_cache() {
     let outer = json!({"ai.operationId": "ai.generateText", "ai.model.id": "claude-sonnet-4-5",
         "ai.model.provider": "anthropic.messages", "ai.usage.inputTokens": 100, "ai.usage.outputTokens": 50});

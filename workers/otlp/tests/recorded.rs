@@ -105,6 +105,147 @@ fn a_call_that_the_sdk_and_an_instrumentation_tell_of_is_one_call() {
     }
 }
 
+/// Model, tokens in and out, read from and written to a cache, reasoning, and the status of each call: sorted.
+fn calls(bytes: &[u8]) -> Vec<Value> {
+    let items = traces(bytes);
+    let members = [
+        "model",
+        "tokens_in",
+        "tokens_out",
+        "tokens_cache_read",
+        "tokens_cache_write",
+        "tokens_reasoning",
+        "status",
+    ];
+    let mut calls: Vec<Value> = of(Kind::Usage, &items)
+        .into_iter()
+        .map(|call| members.iter().map(|name| call[*name].clone()).collect())
+        .collect();
+    calls.sort_by_key(Value::to_string);
+    calls
+}
+
+#[test]
+fn litellm_with_what_the_provider_reported() {
+    let bytes = include_bytes!("fixtures/litellm.traces.pb");
+    assert_eq!(
+        calls(bytes),
+        [
+            json!(["broken", null, null, null, null, null, "error"]),
+            json!(["claude-sonnet-4-5", 182, 51, 61, 20, 0, "ok"]),
+            json!(["claude-sonnet-4-5-20250929", 180, 50, 60, 20, 0, "ok"]),
+            json!(["gemini-2.5-flash", 500, 270, 400, null, 200, "ok"]),
+            json!(["gpt-4o-mini", 1201, 301, 1000, null, 120, "ok"]),
+            json!(["gpt-4o-mini-2024-07-18", 1200, 300, 1024, null, 128, "ok"]),
+            json!(["gpt-4o-mini-2024-07-18", 210, 20, 0, null, 0, "ok"]),
+            json!(["gpt-5-mini", 1300, 400, 1100, null, 200, "ok"]),
+            json!(["limited", null, null, null, null, null, "rate_limited"]),
+            json!(["text-embedding-3-small", 8, 0, null, null, null, "ok"]),
+        ]
+    );
+    let items = traces(bytes);
+    let costs = of(Kind::Usage, &items).into_iter();
+    let costs = costs.filter(|call| call["cost_source"] == "provider");
+    assert_eq!(costs.count(), 8);
+}
+
+#[test]
+fn langfuse_generations() {
+    let bytes = include_bytes!("fixtures/langfuse.traces.pb");
+    assert_eq!(
+        calls(bytes),
+        [
+            json!(["gpt-4o-mini", 13, 5, 3, null, null, "ok"]),
+            json!(["gpt-4o-mini-2024-07-18", 1200, 300, 1024, null, 128, "ok"]),
+            json!(["gpt-4o-mini-2024-07-18", 1201, 301, 1000, null, 120, "ok"]),
+            json!(["gpt-4o-mini-2024-07-18", 210, 20, 0, null, 0, "ok"]),
+            json!(["gpt-5-mini", 1300, 400, 1100, null, 200, "ok"]),
+            json!(["limited", null, null, null, null, null, "rate_limited"]),
+            json!(["text-embedding-3-small", 8, null, null, null, null, "ok"]),
+        ]
+    );
+    let items = traces(bytes);
+    let manual = of(Kind::Usage, &items)
+        .into_iter()
+        .find(|call| call["tokens_in"] == 13);
+    assert_eq!(manual.expect("a call")["cost_usd"], 0.003);
+}
+
+#[test]
+fn logfire_beside_the_sdk_of_anthropic() {
+    let bytes = include_bytes!("fixtures/logfire.traces.pb");
+    assert_eq!(
+        calls(bytes),
+        [
+            json!(["broken", null, null, null, null, null, "error"]),
+            json!(["broken", null, null, null, null, null, "error"]),
+            json!(["claude-sonnet-4-5", 182, 51, 61, 20, null, "ok"]),
+            json!(["claude-sonnet-4-5", 182, 51, 61, 20, null, "ok"]),
+            json!(["claude-sonnet-4-5-20250929", 110, 25, 0, 0, null, "ok"]),
+            json!(["claude-sonnet-4-5-20250929", 180, 50, 60, 20, null, "ok"]),
+            json!(["gpt-4o-mini", 1201, 301, 1000, null, 120, "ok"]),
+            json!(["gpt-4o-mini-2024-07-18", 1200, 300, 1024, null, 128, "ok"]),
+            json!(["gpt-4o-mini-2024-07-18", 210, 20, 0, null, 0, "ok"]),
+            json!(["gpt-5-mini", 1300, 400, 1100, null, 200, "ok"]),
+            json!(["gpt-5-mini", 1301, 401, 1101, null, 201, "ok"]),
+            json!(["limited", null, null, null, null, null, "rate_limited"]),
+            json!(["limited", null, null, null, null, null, "rate_limited"]),
+            json!(["limited-r", null, null, null, null, null, "rate_limited"]),
+            json!(["text-embedding-3-small", 8, null, null, null, null, "ok"]),
+        ]
+    );
+    let items = traces(bytes);
+    let streamed = of(Kind::Usage, &items)
+        .into_iter()
+        .find(|call| call["tokens_in"] == 1201);
+    let latency = streamed.expect("a call")["latency_ms"].as_f64();
+    assert!((latency.expect("a latency") - 377.9).abs() < 0.1, "{latency:?}");
+}
+
+#[test]
+fn calls_that_two_tell_of_in_traces_of_their_own() {
+    assert_eq!(
+        calls(include_bytes!("fixtures/traceloop_anthropic_errors.traces.pb")),
+        [
+            json!(["broken", null, null, null, null, null, "error"]),
+            json!(["limited", null, null, null, null, null, "rate_limited"]),
+        ]
+    );
+    let langchain = calls(include_bytes!("fixtures/openinference_langchain.traces.pb"));
+    let inputs: Vec<_> = langchain.iter().map(|call| &call[1]).collect();
+    assert_eq!(inputs, [182, 180], "{langchain:?}");
+}
+
+#[test]
+fn thoughts_of_google() {
+    assert_eq!(
+        calls(include_bytes!("fixtures/traceloop_google.traces.pb")),
+        [
+            json!(["broken", null, null, null, null, null, "error"]),
+            json!(["gemini-2.5-flash", 500, 270, 400, null, 200, "ok"]),
+            json!(["gemini-2.5-flash", 501, 272, 401, null, 201, "ok"]),
+            json!(["limited", null, null, null, null, null, "rate_limited"]),
+        ]
+    );
+    assert_eq!(
+        calls(include_bytes!("fixtures/pydantic_ai.traces.pb")),
+        [
+            json!(["gemini-2.5-flash", 500, 270, 400, null, 200, "ok"]),
+            json!(["gemini-2.5-flash", 501, 272, 401, null, 201, "ok"]),
+            json!(["gemini-2.5-flash", 510, 30, null, null, null, "ok"]),
+            json!(["gemini-2.5-flash", 560, 40, 300, null, null, "ok"]),
+        ]
+    );
+}
+
+#[test]
+fn a_framework_is_no_provider() {
+    let items = traces(include_bytes!("fixtures/strands.traces.pb"));
+    let calls = of(Kind::Usage, &items);
+    assert_eq!(calls.len(), 5);
+    assert!(calls.iter().all(|call| call["provider"].is_null()), "{calls:?}");
+}
+
 #[test]
 fn spans_of_the_python_sdk() {
     let items = traces(include_bytes!("fixtures/python.traces.pb"));

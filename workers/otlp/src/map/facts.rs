@@ -1,7 +1,7 @@
 //! What attributes say about a model call, whichever convention they follow.
 //!
 //! Known: OpenTelemetry's GenAI attributes (current and older names), OpenInference's, OpenLLMetry's, and those of
-//! the Vercel AI SDK. Of several attributes that say the same, the current name wins. One pass over the attributes.
+//! the Vercel AI SDK, LiteLLM, Logfire and Langfuse. Of several attributes that say the same, the current name wins. One pass over the attributes.
 
 use std::borrow::Cow;
 
@@ -17,6 +17,9 @@ pub(super) enum Fact {
     TraceloopEntity,
     RequestType,
     VercelOperation,
+    LangfuseKind,
+    /// `span`, or `log` for what Logfire writes when a stream has ended.
+    LogfireKind,
     Provider,
     RequestModel,
     ResponseModel,
@@ -26,9 +29,15 @@ pub(super) enum Fact {
     CacheRead,
     CacheWrite,
     Reasoning,
+    /// What the provider reported, as text.
+    Reported,
     /// Only where the counts of the Vercel AI SDK include the cache.
     InputDetails,
     Cost,
+    /// As text: dollars by what they are for.
+    CostDetails,
+    /// Of the stream that has ended.
+    DurationSeconds,
     TtftSeconds,
     TtftMs,
     Finish,
@@ -61,7 +70,7 @@ fn fact(key: &str) -> Option<(Fact, u8)> {
 fn gen_ai(key: &str) -> Option<(Fact, u8)> {
     use Fact::{
         Agent, CacheRead, CacheWrite, Conversation, Cost, Finish, Input, Operation, Output, Provider,
-        Reasoning, RequestModel, ResponseId, ResponseModel, ServiceTier, Tool, Total, TtftSeconds,
+        Reasoning, Reported, RequestModel, ResponseId, ResponseModel, ServiceTier, Tool, Total, TtftSeconds,
         Workflow,
     };
     Some(match key {
@@ -80,6 +89,8 @@ fn gen_ai(key: &str) -> Option<(Fact, u8)> {
         "usage.cache_read_input_tokens" => (CacheRead, 1),
         "usage.details.cache_read_tokens" => (CacheRead, 2),
         "usage.details.cache_read_input_tokens" => (CacheRead, 3),
+        "usage.details.cached_tokens" => (CacheRead, 8),
+        "usage.details.cached_content_tokens" => (CacheRead, 9),
         "usage.cache_creation.input_tokens" => (CacheWrite, 0),
         "usage.cache_write.input_tokens" => (CacheWrite, 1),
         "usage.cache_creation_input_tokens" => (CacheWrite, 1),
@@ -88,9 +99,12 @@ fn gen_ai(key: &str) -> Option<(Fact, u8)> {
         "usage.reasoning.output_tokens" => (Reasoning, 0),
         "usage.reasoning_tokens" => (Reasoning, 1),
         "usage.details.reasoning_tokens" => (Reasoning, 2),
+        "usage.details.thoughts_tokens" => (Reasoning, 7),
+        "usage.raw" => (Reported, 0),
         "usage.cost" => (Cost, 0),
         "usage.cost_usd" => (Cost, 1),
         "usage.total_cost" => (Cost, 2),
+        "cost.total_cost" => (Cost, 5),
         "response.time_to_first_chunk" => (TtftSeconds, 0),
         "response.time_to_first_token" => (TtftSeconds, 1),
         "server.time_to_first_token" => (TtftSeconds, 2),
@@ -181,13 +195,21 @@ fn vercel(key: &str) -> Option<(Fact, u8)> {
 #[rustfmt::skip]
 fn other(key: &str) -> Option<(Fact, u8)> {
     use Fact::{
-        Agent, Conversation, Cost, ErrorType, OpenInferenceKind, RequestModel, ServiceTier, StatusCode,
-        Tool, TraceloopEntity, TraceloopKind, Workflow,
+        Agent, Conversation, Cost, CostDetails, DurationSeconds, ErrorType, LangfuseKind, LogfireKind,
+        OpenInferenceKind, Reported, RequestModel, ServiceTier, StatusCode, Tool, TraceloopEntity, TraceloopKind,
+        Workflow,
     };
     Some(match key {
         "openinference.span.kind" => (OpenInferenceKind, 0),
         "traceloop.span.kind" => (TraceloopKind, 0),
         "traceloop.entity.name" => (TraceloopEntity, 0),
+        "langfuse.observation.type" => (LangfuseKind, 0),
+        "langfuse.observation.model.name" => (RequestModel, 7),
+        "langfuse.observation.usage_details" => (Reported, 2),
+        "langfuse.observation.cost_details" => (CostDetails, 0),
+        "logfire.span_type" => (LogfireKind, 0),
+        "duration" => (DurationSeconds, 0),
+        "metadata.usage_object" => (Reported, 1),
         "embedding.model_name" => (RequestModel, 4),
         "reranker.model_name" => (RequestModel, 5),
         "operation.cost" => (Cost, 4),
@@ -208,14 +230,14 @@ fn other(key: &str) -> Option<(Fact, u8)> {
 }
 
 /// What a span's attributes say.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Facts<'a> {
     found: [Option<(u8, &'a Value)>; FACTS],
 }
 
 impl<'a> Facts<'a> {
     pub(super) fn read(attributes: &'a [KeyValue]) -> Self {
-        let mut facts = Facts::default();
+        let mut facts = Facts { found: [None; FACTS] };
         for attribute in attributes {
             let Some((fact, rank)) = fact(&attribute.key) else {
                 continue;
@@ -276,9 +298,10 @@ impl<'a> Facts<'a> {
         named.map(Cow::Borrowed).or_else(|| asked().map(Cow::Owned))
     }
 
-    /// Dollars, as decimal text.
-    pub(super) fn dollars(&self, fact: Fact) -> Option<String> {
-        dollars_of(self.get(fact)?)
+    /// What the call cost, if the sender says so: dollars, as decimal text.
+    pub(super) fn cost(&self) -> Option<String> {
+        let given = self.get(Fact::Cost).and_then(dollars_of);
+        given.or_else(|| total_of(self.text(Fact::CostDetails)?))
     }
 }
 
@@ -312,6 +335,22 @@ pub(super) fn dollars_of(value: &Value) -> Option<String> {
     let money: schemas::Money = text.parse().ok()?;
     let most = schemas::limits::COST_USD * schemas::Money::NANOS_PER_DOLLAR;
     (0..=most).contains(&money.0).then(|| money.to_string())
+}
+
+/// The total of costs, given as JSON text; or else their sum.
+fn total_of(details: &str) -> Option<String> {
+    let details: std::collections::BTreeMap<String, serde_json::Number> =
+        serde_json::from_str(details).ok()?;
+    let money = |amount: &serde_json::Number| amount.to_string().parse::<schemas::Money>().ok();
+    let nanos = match details.get("total") {
+        Some(total) => money(total)?.0,
+        None => details
+            .values()
+            .try_fold(0_i64, |sum, amount| sum.checked_add(money(amount)?.0))?,
+    };
+    let most = schemas::limits::COST_USD * schemas::Money::NANOS_PER_DOLLAR;
+    let given = !details.is_empty() && (0..=most).contains(&nanos);
+    given.then(|| schemas::Money(nanos).to_string())
 }
 
 /// The text of the first attribute with this key.

@@ -28,6 +28,11 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// The model that was asked for, whichever answered.
+    pub(super) fn asked(&self) -> &str {
+        self.facts.text(Fact::RequestModel).unwrap_or(&self.model)
+    }
+
     /// Writes the members of the item.
     pub(super) fn write(&self, item: &mut Object<'_>, cuts: &mut Cuts) {
         let facts = &self.facts;
@@ -38,7 +43,7 @@ impl Call<'_> {
         write_tokens(item, &self.tokens);
         let tier = facts.text(Fact::ServiceTier);
         item.text_if("service_tier", tier, limits::TEXT_BYTES, cuts);
-        item.raw_if("cost_usd", facts.dollars(Fact::Cost));
+        item.raw_if("cost_usd", facts.cost());
         if let Some(latency) = self.latency_ms() {
             item.number("latency_ms", latency);
         }
@@ -133,6 +138,8 @@ fn failure(code: Option<f64>, kind: &str, text: &str) -> &'static str {
             "rate limit",
             "too many requests",
             "throttl",
+            "resource_exhausted",
+            "resourceexhausted",
             "code: 429",
         ])
     {
@@ -144,9 +151,15 @@ fn failure(code: Option<f64>, kind: &str, text: &str) -> &'static str {
     }
 }
 
+/// Frameworks that give their own name as the provider's.
+const FRAMEWORKS: [&str; 4] = ["crewai", "langchain", "langgraph", "strands-agents"];
+
 /// The provider. The Vercel AI SDK adds which of its interfaces was used: `openai.chat`.
 fn provider<'a>(facts: &Facts<'a>) -> Option<&'a str> {
     let provider = facts.text(Fact::Provider)?;
+    if FRAMEWORKS.contains(&provider) {
+        return None;
+    }
     if !facts.has(Fact::VercelOperation) {
         return Some(provider);
     }
@@ -174,6 +187,7 @@ mod tests {
             (None, "openai.RateLimitError", "", "rate_limited"),
             (None, "ThrottlingException", "", "rate_limited"),
             (None, "", "Error code: 429 - slow down", "rate_limited"),
+            (None, "", "ClientError: 429 RESOURCE_EXHAUSTED", "rate_limited"),
             (Some(504.0), "", "", "timeout"),
             (None, "APITimeoutError", "", "timeout"),
             (None, "", "Request timed out.", "timeout"),

@@ -16,6 +16,7 @@ mod metric;
 mod operation;
 mod origin;
 mod points;
+mod reported;
 mod span;
 mod tags;
 mod tokens;

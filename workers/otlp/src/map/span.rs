@@ -10,7 +10,7 @@ use schemas::{Time, limits};
 
 use super::cut::Cuts;
 use super::facts::{Fact, Facts, text_named};
-use super::genai::Call;
+use super::genai::{Call, is_duration};
 use super::operation::{is_model_call, operation};
 use super::origin::Origin;
 use super::tokens::Tokens;
@@ -89,8 +89,11 @@ fn step<'a>(span: &'a Span, origin: &Origin<'a>, now: Time, mapped: &mut Mapped)
     if !is_model_call(&facts, operation) {
         return None;
     }
-    let model = facts.model()?;
     let tokens = Tokens::of(&facts);
+    if origin.scope_name.starts_with("logfire.") && error.is_none() && is_told_by_log(&facts, &tokens) {
+        return None;
+    }
+    let model = facts.model()?;
     if !tokens.are_possible() {
         mapped.cuts.0 += 1;
         return None;
@@ -98,16 +101,34 @@ fn step<'a>(span: &'a Span, origin: &Origin<'a>, now: Time, mapped: &mut Mapped)
     let scope = origin.scope_name;
     Some(Call {
         span,
-        facts,
         tokens,
         operation,
         source,
         model,
         scope,
-        start,
+        start: streamed_from(&facts, end).or(start),
+        facts,
         end,
         error,
     })
+}
+
+/// Of a streamed call, Logfire's span is only the request: answer and tokens are in the log that it writes at the end.
+fn is_told_by_log(facts: &Facts<'_>, tokens: &Tokens) -> bool {
+    let answered = facts.has(Fact::ResponseId) || tokens.input.is_some() || tokens.output.is_some();
+    facts.text(Fact::LogfireKind) == Some("span") && !answered
+}
+
+/// When the stream began of which Logfire's log tells, which has the time of its end.
+fn streamed_from(facts: &Facts<'_>, end: Option<Time>) -> Option<Time> {
+    let seconds = facts.number(Fact::DurationSeconds)?;
+    let told = facts.text(Fact::LogfireKind) == Some("log") && is_duration(seconds * 1000.0);
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a duration that the contract accepts"
+    )]
+    told.then(|| Time(end.map_or(0, |end| end.0) - (seconds * 1e6) as i64))
+        .filter(|start| start.0 > 0)
 }
 
 /// What a span has that no step may have: problem and fix.

@@ -1,6 +1,7 @@
 //! Token counts of a call, made inclusive: input with what was read from and written to a cache, output with reasoning.
 
 use super::facts::{Fact, Facts};
+use super::reported::Reported;
 
 /// The counts of one call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,16 +14,30 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// From a span. Most instrumentations count as OpenTelemetry says; the others are known by their sums.
+    /// From a span. Most instrumentations count as OpenTelemetry says; the others are known by their sums. What no
+    /// attribute tells is looked for in what the provider reported, where that was sent on.
     pub(super) fn of(facts: &Facts<'_>) -> Self {
-        let tokens = Self {
-            input: facts.count(Fact::Input),
-            output: facts.count(Fact::Output),
-            cache_read: facts.count(Fact::CacheRead),
-            cache_write: facts.count(Fact::CacheWrite),
-            reasoning: facts.count(Fact::Reasoning),
+        let reported = facts.text(Fact::Reported).map(Reported::read).unwrap_or_default();
+        let count = |fact, reported: Option<u64>| facts.count(fact).or(reported);
+        let total = count(Fact::Total, reported.total);
+        let mut tokens = Self {
+            input: count(Fact::Input, reported.tokens.input),
+            output: count(Fact::Output, reported.tokens.output),
+            cache_read: count(Fact::CacheRead, reported.tokens.cache_read),
+            cache_write: count(Fact::CacheWrite, reported.tokens.cache_write),
+            reasoning: count(Fact::Reasoning, reported.tokens.reasoning),
         };
-        tokens.inclusive(facts.count(Fact::Total), counts_exclude_cache(facts))
+        if tokens.reasoning.is_none() && is_google(facts) {
+            tokens.reasoning = tokens.untold(total);
+        }
+        let as_reported = !facts.has(Fact::Input) && reported.input_excludes_cache;
+        tokens.inclusive(total, as_reported || counts_exclude_cache(facts))
+    }
+
+    /// What a total has that is neither input nor output nor cache. Of Google's these are thoughts.
+    fn untold(&self, total: Option<u64>) -> Option<u64> {
+        let rest = total?.checked_sub(sum(self.input, self.output))?;
+        (rest > 0 && rest != sum(self.cache_read, self.cache_write)).then_some(rest)
     }
 
     /// Adds the parts to the whole where the numbers, or who sent them, say that they are not in it.
@@ -75,6 +90,16 @@ fn counts_exclude_cache(facts: &Facts<'_>) -> bool {
         .text(Fact::Provider)
         .is_some_and(|provider| provider.to_ascii_lowercase().contains("anthropic"));
     anthropic && facts.has(Fact::VercelOperation) && !facts.has(Fact::InputDetails)
+}
+
+fn is_google(facts: &Facts<'_>) -> bool {
+    let provider = facts
+        .text(Fact::Provider)
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    ["google", "gemini", "gcp", "vertex"]
+        .iter()
+        .any(|name| provider.contains(name))
 }
 
 #[cfg(test)]

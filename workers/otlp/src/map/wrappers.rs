@@ -1,11 +1,12 @@
 //! Calls that two spans tell of: counted once.
 //!
 //! Two instrumentations at work at the same time, one of them perhaps the provider's own SDK, write two spans for one call:
-//! one within the other with the same tokens, or side by side with the same response. The outer one of two ends later, so
+//! one within the other with the same tokens or none, or side by side: with the same response, or as many tokens (where a
+//! call failed, the same model) at the same time. The outer one of two ends later, so
 //! that its inner one was seen before, in the same request or in an earlier one. What was seen is kept in memory, so many
 //! calls long. Lost with the process, which at worst counts one call twice; the spans themselves are stored either way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use schemas::Time;
@@ -28,6 +29,8 @@ pub struct Recent {
     within: Remembered<Around, Within>,
     /// By the hash of tenant and response.
     answered: Remembered<u64, Told>,
+    /// By the hash of tenant, source and tokens, or else model.
+    alike: Remembered<u64, Alike>,
 }
 
 impl Recent {
@@ -36,64 +39,110 @@ impl Recent {
         for call in calls {
             self.remember(tenant, call);
         }
-        let twice = calls
-            .iter()
-            .map(|call| self.is_around(tenant, call) || self.is_beside(tenant, call));
+        let twice = calls.iter().map(|call| {
+            self.is_around(tenant, call) || self.is_beside(tenant, call) || self.is_alike(tenant, call)
+        });
         twice.collect()
     }
 
     fn remember(&mut self, tenant: u64, call: &Call<'_>) {
         let parent = key(tenant, &call.span.trace_id, &call.span.parent_span_id);
-        let span = call.span.span_id.as_slice().try_into().ok();
-        let (Some(span), Some(counts)) = (span, counted(call)) else {
-            return;
-        };
+        let Some(told) = Told::of(call) else { return };
         if let Some(parent) = parent {
-            self.within.entry(parent, Within::default).add(span, counts);
+            let within = self.within.entry(parent, Within::default);
+            within.add(told.span, counts(call));
         }
-        if let (Some(response), Some(start), Some(end)) = (response(tenant, call), call.start, call.end) {
-            let scope = hash(call.scope);
-            self.answered.entry(response, || Told {
-                span,
-                scope,
-                start,
-                end,
-            });
+        if let Some(response) = response(tenant, call) {
+            self.answered.entry(response, || told);
         }
     }
 
     /// Whether the span is around calls whose tokens it repeats.
     fn is_around(&self, tenant: u64, call: &Call<'_>) -> bool {
-        let own = key(tenant, &call.span.trace_id, &call.span.span_id);
-        let (Some(own), Some(counts)) = (own, counted(call)) else {
-            return false;
-        };
-        self.within
-            .get(&own)
-            .is_some_and(|within| within.is_repeated_by(counts))
+        let within =
+            key(tenant, &call.span.trace_id, &call.span.span_id).and_then(|key| self.within.get(&key));
+        within.is_some_and(|within| within.is_repeated_by(counts(call)))
     }
 
     /// Whether another instrumentation told of the same response at the same time.
     fn is_beside(&self, tenant: u64, call: &Call<'_>) -> bool {
-        let (Some(response), Some(start), Some(end)) = (response(tenant, call), call.start, call.end) else {
+        let told = response(tenant, call).and_then(|response| self.answered.get(&response));
+        let (Some(told), Some(own)) = (told, Told::of(call)) else {
             return false;
         };
-        self.answered.get(&response).is_some_and(|told| {
-            let another = told.span != call.span.span_id.as_slice() && told.scope != hash(call.scope);
-            // One that is around another is not counted: then this one is.
-            let around = key(tenant, &call.span.trace_id, &told.span).and_then(|key| self.within.get(&key));
-            another && around.is_none() && told.start <= end && start <= told.end
-        })
+        // One that is around another is not counted: then this one is.
+        let around = self.within.get(&(tenant, told.trace, told.span));
+        told.is_twin_of(&own) && around.is_none()
+    }
+
+    /// Whether another instrumentation told of a call like this one at the same time.
+    fn is_alike(&mut self, tenant: u64, call: &Call<'_>) -> bool {
+        let Some(own) = Told::of(call) else { return false };
+        let key = match counts(call) {
+            (0, 0) => hash((tenant, call.source, call.asked())),
+            counts => hash((tenant, call.source, counts)),
+        };
+        self.alike.entry(key, Alike::default).is_twin(own)
     }
 }
 
-/// Who told of a response first.
-#[derive(Debug, Clone)]
+/// Who told of a call.
+#[derive(Debug, Clone, Copy)]
 struct Told {
+    trace: [u8; 16],
     span: [u8; 8],
     scope: u64,
     start: Time,
     end: Time,
+}
+
+impl Told {
+    fn of(call: &Call<'_>) -> Option<Self> {
+        Some(Self {
+            trace: call.span.trace_id.as_slice().try_into().ok()?,
+            span: call.span.span_id.as_slice().try_into().ok()?,
+            scope: hash(call.scope),
+            start: call.start?,
+            end: call.end?,
+        })
+    }
+
+    /// Whether another instrumentation told of the other at the same time.
+    fn is_twin_of(&self, other: &Self) -> bool {
+        let another = self.span != other.span && self.scope != other.scope;
+        another && self.start <= other.end && other.start <= self.end
+    }
+}
+
+/// Calls that are alike, each with the span that told of it before, if one did.
+#[derive(Debug, Clone, Default)]
+struct Alike(VecDeque<(Told, Option<[u8; 8]>)>);
+
+impl Alike {
+    /// Calls that are remembered.
+    const CALLS: usize = 32;
+
+    /// Whether the call is another's twin. Each call has at most one in each other instrumentation, so that of calls at
+    /// the same time each is counted. What was decided stays so when a request comes again.
+    fn is_twin(&mut self, own: Told) -> bool {
+        if let Some((_, twin)) = self.0.iter().find(|(told, _)| told.span == own.span) {
+            return twin.is_some();
+        }
+        let taken = |span| {
+            let mut twins = self.0.iter();
+            twins.any(|(told, twin)| *twin == Some(span) && told.scope == own.scope)
+        };
+        let first = self
+            .0
+            .iter()
+            .find(|(told, twin)| twin.is_none() && told.is_twin_of(&own) && !taken(told.span));
+        let twin = first.map(|(told, _)| told.span);
+        if self.0.len() >= Self::CALLS {
+            self.0.pop_front();
+        }
+        self.0.push_back((own, twin));
+        twin.is_some()
+    }
 }
 
 /// Calls directly within a span, by their own spans: a request that comes again changes nothing.
@@ -111,6 +160,9 @@ impl Within {
     }
 
     fn is_repeated_by(&self, counts: Counts) -> bool {
+        if counts == (0, 0) {
+            return !self.0.is_empty();
+        }
         let sum = self.0.iter().fold((0_u64, 0_u64), |sum, (_, counts)| {
             (sum.0.saturating_add(counts.0), sum.1.saturating_add(counts.1))
         });
@@ -149,9 +201,8 @@ impl<K: Hash + Eq, V: Clone> Remembered<K, V> {
     }
 }
 
-fn counted(call: &Call<'_>) -> Option<Counts> {
-    let counts = (call.tokens.input.unwrap_or(0), call.tokens.output.unwrap_or(0));
-    (counts != (0, 0)).then_some(counts)
+fn counts(call: &Call<'_>) -> Counts {
+    (call.tokens.input.unwrap_or(0), call.tokens.output.unwrap_or(0))
 }
 
 fn response(tenant: u64, call: &Call<'_>) -> Option<u64> {
