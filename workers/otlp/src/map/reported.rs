@@ -71,36 +71,21 @@ fn count(text: &str, name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn read(
-        text: &str,
-    ) -> (
-        Option<u64>,
-        Option<u64>,
-        Option<u64>,
-        Option<u64>,
-        Option<u64>,
-        bool,
-    ) {
+    /// Input, output, cache reads, cache writes, reasoning; and whether the input excludes the cache.
+    fn read(text: &str) -> ([Option<u64>; 5], bool) {
         let Reported {
             tokens,
             input_excludes_cache,
             ..
         } = Reported::read(text);
-        let Tokens {
-            input,
-            output,
-            cache_read,
-            cache_write,
-            reasoning,
-        } = tokens;
-        (
-            input,
-            output,
-            cache_read,
-            cache_write,
-            reasoning,
-            input_excludes_cache,
-        )
+        let counts = [
+            tokens.input,
+            tokens.output,
+            tokens.cache_read,
+            tokens.cache_write,
+            tokens.reasoning,
+        ];
+        (counts, input_excludes_cache)
     }
 
     #[test]
@@ -109,7 +94,7 @@ mod tests {
             {'audio_tokens': None, 'reasoning_tokens': 128}, 'prompt_tokens_details': {'cached_tokens': 1024}}";
         assert_eq!(
             read(openai),
-            (Some(1200), Some(300), Some(1024), None, Some(128), false)
+            ([Some(1200), Some(300), Some(1024), None, Some(128)], false)
         );
         assert_eq!(
             read(&openai.replace('\'', "\"").replace("None", "null")),
@@ -118,7 +103,7 @@ mod tests {
         let anthropic = r#"{"cache_creation_input_tokens":20,"cache_read_input_tokens":60,"input_tokens":100,"output_tokens":50}"#;
         assert_eq!(
             read(anthropic),
-            (Some(100), Some(50), Some(60), Some(20), None, true)
+            ([Some(100), Some(50), Some(60), Some(20), None], true)
         );
     }
 
@@ -134,7 +119,7 @@ mod tests {
             "'input': {'cached_tokens': 'é'}",
             "'input':99999999999999999999",
         ] {
-            assert_eq!(read(text), (None, None, None, None, None, false), "{text}");
+            assert_eq!(read(text), ([None; 5], false), "{text}");
         }
     }
 }
