@@ -161,7 +161,12 @@ fn operations_of_litellm_and_others_are_calls() {
 fn calls_at_the_same_time_are_each_counted() {
     let scope = |name: &str, ids: [u8; 2]| {
         let call = json!({"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"});
-        json!({"scope": {"name": name}, "spans": ids.map(|id| span(id, 0, &call))})
+        let spans = ids.map(|id| {
+            let mut span = span(id, 0, &call);
+            span["endTimeUnixNano"] = json!(1_763_600_001_000_000_000_u64 + u64::from(id) * 1_000_000);
+            span
+        });
+        json!({"scope": {"name": name}, "spans": spans})
     };
     let request =
         json!({"resourceSpans": [{"scopeSpans": [scope("inner", [1, 2]), scope("outer", [3, 4])]}]});
@@ -172,6 +177,43 @@ fn calls_at_the_same_time_are_each_counted() {
         NOW,
     );
     assert_eq!(of(Kind::Usage, &items(mapped.expect("a request"))).len(), 2);
+}
+
+/// How many calls are counted of two that two instrumentations tell of, from and to so many milliseconds, the second one
+/// with a response id of its own if that is given.
+fn counted(times: [(u64, u64); 2], response: Option<&str>) -> usize {
+    let scopes = times.into_iter().zip(1..).map(|((from, to), id)| {
+        let mut pairs = json!({
+            "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4",
+            "gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": 5,
+        });
+        if let Some(response) = response {
+            pairs["gen_ai.response.id"] = json!(if id == 1 { "first" } else { response });
+        }
+        let mut span = span(id, 0, &pairs);
+        let at = |milliseconds: u64| json!((1_763_600_000_000 + milliseconds) * 1_000_000);
+        (span["startTimeUnixNano"], span["endTimeUnixNano"]) = (at(from), at(to));
+        json!({"scope": {"name": format!("instrumentation {id}")}, "spans": [span]})
+    });
+    let request = json!({"resourceSpans": [{"scopeSpans": scopes.collect::<Vec<_>>()}]}).to_string();
+    let mapped = map_bytes(Signal::Traces, Encoding::Json, request.as_bytes(), NOW).expect("a request");
+    of(Kind::Usage, &items(mapped)).len()
+}
+
+#[test]
+fn calls_alike_are_one_if_they_overlap_and_are_no_two_responses() {
+    for (times, response, wanted) in [
+        ([(10, 20), (5, 25)], None, 1),
+        ([(5, 25), (10, 20)], None, 1),
+        ([(10, 20), (5, 25)], Some("first"), 1),
+        ([(10, 20), (5, 25)], Some("another"), 2),
+        ([(10, 20), (10, 20)], Some("first"), 1),
+        ([(10, 20), (10, 20)], None, 2),
+        ([(10, 20), (15, 25)], None, 1),
+        ([(10, 20), (30, 40)], None, 2),
+    ] {
+        assert_eq!(counted(times, response), wanted, "{times:?} {response:?}");
+    }
 }
 
 #[test]

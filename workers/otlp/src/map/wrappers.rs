@@ -1,10 +1,10 @@
 //! Calls that two spans tell of: counted once.
 //!
 //! Two instrumentations at work at the same time, one of them perhaps the provider's own SDK, write two spans for one call:
-//! one within the other with the same tokens or none, or side by side: with the same response, or as many tokens (where a
-//! call failed, the same model) at the same time. The outer one of two ends later, so
-//! that its inner one was seen before, in the same request or in an earlier one. What was seen is kept in memory, so many
-//! calls long. Lost with the process, which at worst counts one call twice; the spans themselves are stored either way.
+//! one within the other with the same tokens or none, or side by side: with the same response, or the same model and as many
+//! tokens at the same time. The outer one of two ends later, so that its inner one was seen before, in the same request or
+//! in an earlier one. What was seen is kept in memory, so many calls long. Lost with
+//! the process, which at worst counts one call twice; the spans themselves are stored either way.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -29,7 +29,7 @@ pub struct Recent {
     within: Remembered<Around, Within>,
     /// By the hash of tenant and response.
     answered: Remembered<u64, Told>,
-    /// By the hash of tenant, source and tokens, or else model.
+    /// By the hash of tenant, source, model and tokens.
     alike: Remembered<u64, Alike>,
 }
 
@@ -78,10 +78,7 @@ impl Recent {
     /// Whether another instrumentation told of a call like this one at the same time.
     fn is_alike(&mut self, tenant: u64, call: &Call<'_>) -> bool {
         let Some(own) = Told::of(call) else { return false };
-        let key = match counts(call) {
-            (0, 0) => hash((tenant, call.source, call.asked())),
-            counts => hash((tenant, call.source, counts)),
-        };
+        let key = hash((tenant, call.source, undated(call.asked()), counts(call)));
         self.alike.entry(key, Alike::default).is_twin(own)
     }
 }
@@ -92,6 +89,8 @@ struct Told {
     trace: [u8; 16],
     span: [u8; 8],
     scope: u64,
+    /// Hash of the response's id.
+    response: Option<u64>,
     start: Time,
     end: Time,
 }
@@ -102,6 +101,7 @@ impl Told {
             trace: call.span.trace_id.as_slice().try_into().ok()?,
             span: call.span.span_id.as_slice().try_into().ok()?,
             scope: hash(call.scope),
+            response: call.facts.text(Fact::ResponseId).map(hash),
             start: call.start?,
             end: call.end?,
         })
@@ -111,6 +111,13 @@ impl Told {
     fn is_twin_of(&self, other: &Self) -> bool {
         let another = self.span != other.span && self.scope != other.scope;
         another && self.start <= other.end && other.start <= self.end
+    }
+
+    /// Whether another instrumentation told of the same call, as far as can be told without a response. Calls of the very
+    /// same times are two: no two instrumentations take their times at once.
+    fn may_be_twin_of(&self, other: &Self) -> bool {
+        let is_another = matches!((self.response, other.response), (Some(one), Some(two)) if one != two);
+        self.is_twin_of(other) && !is_another && (self.start, self.end) != (other.start, other.end)
     }
 }
 
@@ -135,7 +142,7 @@ impl Alike {
         let first = self
             .0
             .iter()
-            .find(|(told, twin)| twin.is_none() && told.is_twin_of(&own) && !taken(told.span));
+            .find(|(told, twin)| twin.is_none() && told.may_be_twin_of(&own) && !taken(told.span));
         let twin = first.map(|(told, _)| told.span);
         if self.0.len() >= Self::CALLS {
             self.0.pop_front();
@@ -199,6 +206,12 @@ impl<K: Hash + Eq, V: Clone> Remembered<K, V> {
     fn get(&self, key: &K) -> Option<&V> {
         self.new.get(key).or_else(|| self.old.get(key))
     }
+}
+
+/// A model's name without its maker and its date or version: of two who tell of a call one may know more than the other.
+fn undated(model: &str) -> &str {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    name.trim_end_matches(|last: char| last.is_ascii_digit() || last == '-')
 }
 
 fn counts(call: &Call<'_>) -> Counts {
