@@ -160,7 +160,7 @@ fn overrides(settings: &Settings) -> anyhow::Result<Vec<(String, Value)>> {
             .split_once('=')
             .ok_or_else(|| crate::failure::Usage(format!("--set {pair}: write it as KEY=VALUE")))?;
         let (key, text) = (key.trim(), text.trim());
-        let value = match text.starts_with('[') {
+        let value = match is_list(key, text) {
             true => list(key, text, None)?,
             false => parsed(text),
         };
@@ -175,13 +175,18 @@ fn overrides(settings: &Settings) -> anyhow::Result<Vec<(String, Value)>> {
     Ok(all)
 }
 
+/// Whether the text stands for a list: of the keys, only those for tokens hold one.
+fn is_list(key: &str, text: &str) -> bool {
+    key.ends_with("tokens") && text.trim_start().starts_with('[')
+}
+
 /// Lists in the environment, as dotted keys with values: what the environment's own reader takes for text.
 fn lists_of_environment(
     variables: impl Iterator<Item = (String, String)>,
 ) -> anyhow::Result<Vec<(String, Value)>> {
     let lists = variables.filter_map(|(name, text)| {
         let key = name.strip_prefix("AIAI__")?.to_lowercase().replace("__", ".");
-        text.trim_start().starts_with('[').then_some((key, text))
+        is_list(&key, &text).then_some((key, text))
     });
     let environment = "the environment".to_owned();
     lists
